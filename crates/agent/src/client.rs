@@ -73,6 +73,7 @@ impl Agent {
                     return Ok(Some(Self { place, stream }));
                 }
                 Some(Err(error)) if is_reset(&error) => thread::sleep(RESET_PAUSE),
+                Some(Err(error)) if is_silence(&error) => return Err(silent(place.process(), "")),
                 Some(Err(error)) => return Err(broken(place, &error)),
             }
         }
@@ -222,12 +223,15 @@ fn is_reset(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
+fn is_silence(error: &io::Error) -> bool {
+    use io::ErrorKind::{TimedOut, WouldBlock};
+    matches!(error.kind(), TimedOut | WouldBlock)
+}
+
 fn broken(place: &AgentPlace, error: &io::Error) -> Problem {
-    if matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    ) {
-        return silent(place.process());
+    if is_silence(error) {
+        let saved = "; a change that was under way may be saved or not";
+        return silent(place.process(), saved);
     }
     Problem::new(
         ProblemKind::Other,
@@ -238,19 +242,18 @@ fn broken(place: &AgentPlace, error: &io::Error) -> Problem {
 }
 
 /// An agent that is stopped, or that the system keeps from running.
-fn silent(process: Option<u32>) -> Problem {
-    const CHANGE: &str = "a change that was under way may be saved or not";
+fn silent(process: Option<u32>, change: &str) -> Problem {
     let (message, hint) = match process {
         Some(process) => (
             format!("the agent (process {process}) does not answer"),
             format!(
                 "if it was stopped, `kill -CONT {process}` lets it go on; `kill -9 {process}` ends \
-                 it, and with it what it holds unlocked; {CHANGE}"
+                 it, and with it what it holds unlocked{change}"
             ),
         ),
         None => (
             "the agent does not answer".to_owned(),
-            format!("end its process, `passmate agent run`; {CHANGE}"),
+            format!("end its process, `passmate agent run`{change}"),
         ),
     };
     Problem::new(ProblemKind::Other, message, hint)

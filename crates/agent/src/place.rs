@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use listenfd::ListenFd;
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use rustix::process::getuid;
 
 /// The socket's file name.
@@ -26,6 +25,7 @@ const LOCK: &str = "agent.lock";
 /// How long an agent that ends may keep its lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a connection waits while too many others do.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -202,9 +202,11 @@ fn write_process(mut lock: &File) -> io::Result<()> {
     writeln!(lock, "{}", std::process::id())
 }
 
-/// Connects to a socket. Where too many others wait already, the system would keep this one waiting
+/// Connects to a socket. Where too many others wait already, Linux would keep this one waiting
 /// without end.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 fn connect(socket: &Path) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
     let address = SocketAddrUnix::new(socket)?;
     let begun = Instant::now();
     loop {
@@ -222,6 +224,12 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Connects to a socket. Where too many others wait already, the system says so.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    UnixStream::connect(socket)
 }
 
 /// The socket that systemd listens on for the agent, if it is at the agent's place.

@@ -90,17 +90,6 @@ impl Log {
             },
         }
     }
-
-    fn add(&mut self, vault: &Path, entry: &UseEntry) {
-        let Some(key) = &self.key else {
-            return;
-        };
-        // What cannot be logged is not refused for that: the disk may be full.
-        self.fault = use_log::append(vault, key, entry).err().map(|error| {
-            let file = use_log::log_of(vault);
-            format!("cannot write {}: {error}", file.display())
-        });
-    }
 }
 
 struct Folder {
@@ -572,8 +561,15 @@ impl Vaults {
     pub fn log(&self, vault: &Path, entry: &UseEntry) {
         let (name, _) = self.name(vault);
         let held = self.held.lock().get(&name).cloned();
-        if let Some(held) = held {
-            held.log.lock().add(&name, entry);
+        let key = held.as_ref().and_then(|held| held.log.lock().key.clone());
+        if let (Some(held), Some(key)) = (held, key) {
+            // What cannot be logged is not refused for that: the disk may be full. A disk that hangs
+            // keeps nobody from locking.
+            let fault = use_log::append(&name, &key, entry).err().map(|error| {
+                let file = use_log::log_of(&name);
+                format!("cannot write {}: {error}", file.display())
+            });
+            held.log.lock().fault = fault;
         }
     }
 

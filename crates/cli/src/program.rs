@@ -103,8 +103,8 @@ fn without_settings(
 
 fn warn_of_settings(out: &Output, problem: &Problem) {
     out.warn(&format!(
-        "the settings are at fault: {}; {}",
-        problem.message, problem.hint
+        "the settings are at fault: {}; `passmate doctor` says how to mend that",
+        problem.message
     ));
 }
 

@@ -18,6 +18,7 @@ use passmate_vault::LogKey;
 use passmate_vault::format::btoken::{self, BTOKEN_OVERHEAD, PAD_LEN};
 use rand_core::UnwrapErr;
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// The file is shortened when it is longer, in bytes. An entry takes about 4 KiB.
@@ -128,10 +129,16 @@ pub fn read(vault: &Path, key: &LogKey) -> io::Result<UseLog> {
 fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
-    let file = options.mode(0o600).custom_flags(flags).open(path)?;
+    let not_regular = || io::Error::other("it is not a regular file");
+    let opened = options.mode(0o600).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| match Errno::from_io_error(&error) {
+        // A pipe that nobody reads.
+        Some(Errno::NXIO) => not_regular(),
+        _ => error,
+    })?;
     match file.metadata()?.is_file() {
         true => Ok(file),
-        false => Err(io::Error::other("it is not a regular file")),
+        false => Err(not_regular()),
     }
 }
 

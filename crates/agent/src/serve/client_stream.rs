@@ -62,11 +62,7 @@ impl ClientStream {
         let Some(_turn) = self.writing.try_lock() else {
             return;
         };
-        let sent = send(
-            &self.stream,
-            frame,
-            SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
-        );
+        let sent = send(&self.stream, frame, SendFlags::DONTWAIT);
         // Nothing is right behind a part of a frame.
         if sent.is_ok_and(|sent| sent < frame.len()) {
             let _ = shutdown(&self.stream, Shutdown::Both);

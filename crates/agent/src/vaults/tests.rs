@@ -215,6 +215,26 @@ fn another_vault_in_the_place_of_the_file_locks_the_vault() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_is_told_until_it_can() {
+    let (_dir, path, vaults) = unlocked();
+    let fault = || vaults.look(&path, at(1)).unwrap().log_fault;
+    let entry = UseEntry {
+        time: 1,
+        what: "read".to_owned(),
+        records: Vec::new(),
+        by: "a test".to_owned(),
+        reason: None,
+        allowed: true,
+    };
+    std::fs::create_dir(use_log::log_of(&path)).unwrap();
+    vaults.log(&path, &entry);
+    assert!(fault().is_some_and(|fault| fault.contains(".log")));
+    std::fs::remove_dir(use_log::log_of(&path)).unwrap();
+    vaults.log(&path, &entry);
+    assert_eq!(fault(), None);
+}
+
+#[test]
 fn two_paths_of_one_file_are_one_vault() {
     let (dir, path, vaults) = unlocked();
     let link = dir.path().join("link");

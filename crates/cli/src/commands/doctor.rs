@@ -107,7 +107,7 @@ fn look_at_agent(vault: Option<&VaultLocation>, checkup: &mut Checkup) {
             let what = match path {
                 Some(Some(path)) if status.holds(&path) => "holds this vault".to_owned(),
                 Some(_) => "does not hold this vault".to_owned(),
-                None => format!("holds {} unlocked vaults", status.vaults.len()),
+                None => format!("holds unlocked vaults: {}", status.vaults.len()),
             };
             checkup.fact("agent", format!("process {} {what}", status.pid));
             for fault in status
