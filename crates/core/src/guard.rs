@@ -185,7 +185,7 @@ mod tests {
         let value = "ask".to_owned().into();
         change(&Edit::Set { path, field, value });
         change(&Edit::Delete {
-            paths: vec!["web".to_owned()],
+            paths: vec!["web/".to_owned()],
         });
         let touched = Touched::Named(vec!["web/bank".to_owned()]);
         assert_eq!(paths(session.vault(), &touched), ["web/bank"]);
