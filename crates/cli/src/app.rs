@@ -191,25 +191,27 @@ impl App {
     }
 
     /// Lets the agent hold the vault under a passphrase that was typed just now, so that nobody has
-    /// to type it again. It is started if `starts` says so.
-    pub(crate) fn let_agent_hold(&self, passphrase: &Passphrase, starts: bool) {
+    /// to type it again. It is started if `starts` says so. Returns whether it does.
+    pub(crate) fn let_agent_hold(&self, passphrase: &Passphrase, starts: bool) -> bool {
         let Some(place) = AgentPlace::of_user() else {
-            return;
+            return false;
         };
         let hold = || {
             let agent = match Agent::connect(&place)? {
                 None if starts => Some(start_agent(&place)?),
                 agent => agent,
             };
-            agent.map_or(Ok(()), |mut agent| {
-                agent.unlock(self.location.path(), passphrase, &self.holding)
+            agent.map_or(Ok(false), |mut agent| {
+                agent.unlock(self.location.path(), passphrase, &self.holding)?;
+                Ok(true)
             })
         };
-        if let Err(problem) = hold() {
+        hold().unwrap_or_else(|problem: Problem| {
             let message = escape(&problem.message);
             self.out
                 .warn(&format!("the agent does not hold the vault: {message}"));
-        }
+            false
+        })
     }
 
     /// How the agent holds the vault, if it does.

@@ -41,9 +41,8 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
     let session = Session::create(app.location.clone(), passphrase.clone())?;
     let path = session.path().display().to_string();
     // The next command would ask for it again.
-    if app.starts_agent && app.ask.can_type_passphrase() {
-        app.let_agent_hold(&passphrase, true);
-    }
+    let is_held =
+        app.starts_agent && app.ask.can_type_passphrase() && app.let_agent_hold(&passphrase, true);
     let originals = app.originals();
     if app.out.json {
         let commands: Vec<String> = originals
@@ -53,6 +52,10 @@ pub(crate) fn run(app: &App, _: &Args) -> Result<(), Problem> {
         return app.out.object(json!({ "vault": path, "adopt": commands }));
     }
     app.out.note(&format!("made {path}"));
+    if is_held {
+        app.out
+            .note("the vault is unlocked; `passmate lock` locks it");
+    }
     let mut vault = session.with_sync_settings(app.sync.clone());
     offer(app, &mut vault, &passphrase, &originals);
     app.out.note(
