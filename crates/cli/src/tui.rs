@@ -11,6 +11,7 @@ mod actions;
 mod calls;
 mod changes;
 mod dialog;
+mod findings;
 mod generate;
 mod guarded;
 mod history;

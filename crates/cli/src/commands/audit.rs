@@ -37,12 +37,8 @@ const OLD_YEARS: i64 = 5;
 const PLACES_SHOWN: usize = 10;
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
-    let default = || {
-        let before = Zoned::now().checked_sub(OLD_YEARS.years()).ok()?;
-        Some(before.timestamp().as_second())
-    };
     let rules = AuditRules {
-        old_before: args.older_than.or_else(default),
+        old_before: args.older_than.or_else(|| usual_rules().old_before),
         breached: args.breached.clone(),
     };
     let found = plain(app.open()?.audit(&rules))?;
@@ -60,11 +56,24 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     end(app, &found)
 }
 
-fn end(app: &App, found: &Audit) -> Result<(), Problem> {
-    let count = |count: usize, what: &str| match count {
+/// What is looked for if the person says nothing.
+pub(crate) fn usual_rules() -> AuditRules {
+    let before = Zoned::now().checked_sub(OLD_YEARS.years()).ok();
+    AuditRules {
+        old_before: before.map(|before| before.timestamp().as_second()),
+        breached: None,
+    }
+}
+
+/// A number of things, for people.
+pub(crate) fn count(count: usize, what: &str) -> String {
+    match count {
         1 => format!("1 {what}"),
         count => format!("{count} {what}s"),
-    };
+    }
+}
+
+fn end(app: &App, found: &Audit) -> Result<(), Problem> {
     let looked_at = format!(
         "{} of {}",
         count(found.passwords, "password"),
@@ -83,22 +92,27 @@ fn end(app: &App, found: &Audit) -> Result<(), Problem> {
     ))
 }
 
-fn print(app: &App, Finding { kind, places }: &Finding) -> Result<(), Problem> {
-    let word = app.out.styled(NOTICE, &format!("{:<15}", kind.name()));
-    let why = match kind {
-        FindingKind::Breached { count } => format!(": the password stood in {count} breaches"),
-        FindingKind::Reused => ": they have the same password".to_owned(),
-        FindingKind::Weak { guesses: 0 } => ": the first guess finds it".to_owned(),
-        FindingKind::Weak { guesses } => format!(": 10^{guesses} guesses find it"),
-        FindingKind::Expired { since } => format!(": ended {}", local_time(*since)),
+/// What is wrong, in words that are safe to show.
+pub(crate) fn why(kind: &FindingKind) -> String {
+    match kind {
+        FindingKind::Breached { count } => format!("the password stood in {count} breaches"),
+        FindingKind::Reused => "they have the same password".to_owned(),
+        FindingKind::Weak { guesses: 0 } => "the first guess finds it".to_owned(),
+        FindingKind::Weak { guesses } => format!("10^{guesses} guesses find it"),
+        FindingKind::Expired { since } => format!("ended {}", local_time(*since)),
         FindingKind::NoTls { scheme, host } => {
-            format!(": {scheme}://{} is not encrypted", escape(host))
+            format!("{scheme}://{} is not encrypted", escape(host))
         }
         FindingKind::ReusedEarlier { other } => {
-            format!(": {} had this password before", escape(other))
+            format!("{} had this password before", escape(other))
         }
-        FindingKind::Old { since } => format!(": set {}", local_time(*since)),
-    };
+        FindingKind::Old { since } => format!("set {}", local_time(*since)),
+    }
+}
+
+fn print(app: &App, Finding { kind, places }: &Finding) -> Result<(), Problem> {
+    let word = app.out.styled(NOTICE, &format!("{:<15}", kind.name()));
+    let why = why(kind);
     let mut named: Vec<_> = places
         .iter()
         .take(PLACES_SHOWN)
@@ -111,7 +125,7 @@ fn print(app: &App, Finding { kind, places }: &Finding) -> Result<(), Problem> {
         named.push(format!("{more} more (--json names all)"));
     }
     app.out
-        .styled_line(&format!("{word} {}{why}", named.join(", ")))
+        .styled_line(&format!("{word} {}: {why}", named.join(", ")))
 }
 
 fn object(Finding { kind, places }: &Finding) -> Value {

@@ -78,6 +78,15 @@ impl State {
         }
     }
 
+    /// Whether something is selected that can be revealed or hidden.
+    pub(super) fn has_secret_selected(&self) -> bool {
+        match self.open.as_ref().and_then(Open::item) {
+            Some(Item::Field(field)) => field.is_secret,
+            Some(Item::Code) => true,
+            None => false,
+        }
+    }
+
     /// Copies what is selected in the record, or else its password.
     fn copy_selected(&mut self) -> Option<Effect> {
         if self.focus != Focus::Record {

@@ -120,9 +120,10 @@ impl State {
                     Some(open) => open.read_again(content),
                     None => self.open = Some(Open::new(content)),
                 }
-                if let Some(key) = self.late_key_of(&path) {
-                    return self.key(&key);
-                }
+                let late = self.late_key_of(&path);
+                let effect = late.and_then(|key| self.key(&key));
+                self.select_field();
+                return effect;
             }
             (Call::Rule { field, .. }, Answer::Rule(site)) => return self.generate(field, site),
             (Call::Sync(request), Answer::Synced(answer)) => self.synced(request, *answer),
@@ -138,6 +139,7 @@ impl State {
                 let selected = 0;
                 self.dialog = Some(Dialog::Trash(Trash { entries, selected }));
             }
+            (_, Answer::Audit(found)) => self.audited(&found),
             (_, Answer::LastSyncs(last)) => self.show_last(&last),
             (_, Answer::Standing(tie)) => {
                 self.tie = tie;
@@ -170,7 +172,11 @@ impl State {
                     self.unreadable = selected;
                 }
             }
-            Call::Rule { .. } | Call::LastSyncs | Call::History { .. } | Call::Trash => {}
+            Call::Rule { .. }
+            | Call::LastSyncs
+            | Call::History { .. }
+            | Call::Audit
+            | Call::Trash => {}
             // A vault without a sync has no standing.
             Call::Standing => {
                 self.stands_at = Some(self.now);

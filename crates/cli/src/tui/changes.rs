@@ -1,5 +1,6 @@
 //! What changes records, and what is said about it.
 
+use passmate_core::answer::Consent;
 use passmate_core::api::Changed;
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::escape::escape_path;
@@ -12,6 +13,7 @@ use super::note::{Note, Tone};
 use super::record::Item;
 use super::state::{Focus, State};
 use super::syncing::tell;
+use super::worker::Call;
 use crate::change::future_text;
 use crate::report::not_synced;
 
@@ -96,7 +98,18 @@ impl State {
             path: escape_path(open.path()),
             field: field.name.clone(),
         };
-        self.change(edit, done);
+        let text = format!(
+            "Unset {} of {}? Its values stay in the history.",
+            field.name,
+            open.path()
+        );
+        let consent = Consent::none();
+        let call = Call::Change {
+            edit,
+            consent,
+            done,
+        };
+        self.sure(text, call);
     }
 
     /// A change came through.

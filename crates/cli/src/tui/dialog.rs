@@ -9,6 +9,7 @@ use passmate_vault::login::is_secret;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use zeroize::Zeroizing;
 
+use super::findings::Findings;
 use super::generate::Generate;
 use super::history::{History, Trash};
 use super::keyboard::{is_control, rows_of};
@@ -26,6 +27,7 @@ pub(super) enum Dialog {
     Report(Report),
     History(History),
     Trash(Trash),
+    Findings(Findings),
     Generate(Generate),
 }
 
@@ -169,6 +171,7 @@ impl Dialog {
             Self::Report(report) => &mut report.top,
             Self::History(history) => return history.move_by(rows),
             Self::Trash(trash) => return trash.move_by(rows),
+            Self::Findings(findings) => return findings.move_by(rows),
             Self::Ask(_) | Self::Generate(_) => return,
         };
         *top = top.saturating_add_signed(rows);
@@ -227,6 +230,7 @@ impl State {
                 self.trash_key(trash, key);
                 None
             }
+            Dialog::Findings(findings) => self.findings_key(findings, key),
             Dialog::Generate(generate) => self.generate_key(generate, key),
         }
     }

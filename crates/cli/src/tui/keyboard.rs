@@ -88,6 +88,7 @@ impl State {
             KeyCode::Char('m') => self.ask_new_path(),
             KeyCode::Char('u') => self.undo(),
             KeyCode::Char('U') => self.redo(),
+            KeyCode::Char('A') => self.wait_for(Call::Audit),
             KeyCode::Char('D') => self.wait_for(Call::Trash),
             KeyCode::Char('s') => self.begin_sync(),
             KeyCode::Char('S') => self.wait_for(Call::LastSyncs),
@@ -118,7 +119,7 @@ impl State {
     }
 
     /// Goes to the record that is selected. A guarded one is asked for first.
-    fn enter_record(&mut self, key: &KeyEvent) {
+    pub(super) fn enter_record(&mut self, key: &KeyEvent) {
         if self.is_kept_shut() {
             self.want(*key);
         } else if self.tree.record().is_some() {

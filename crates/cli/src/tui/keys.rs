@@ -36,6 +36,9 @@ pub(super) fn hints(state: &State) -> &'static [Hint] {
         (Some(Dialog::Trash(_)), _) => {
             &[("↑↓", "choose"), ("Enter", "bring back"), ("Esc", "close")]
         }
+        (Some(Dialog::Findings(_)), _) => {
+            &[("↑↓", "choose"), ("Enter", "go to it"), ("Esc", "close")]
+        }
         (Some(Dialog::Generate(_)), _) => &[
             ("Enter", "store"),
             ("Space", "another"),
@@ -54,6 +57,14 @@ pub(super) fn hints(state: &State) -> &'static [Hint] {
             ("s", "sync"),
             ("?", "help"),
             ("q", "quit"),
+        ],
+        (None, Focus::Record) if !state.has_secret_selected() => &[
+            ("c", "copy"),
+            ("e", "edit"),
+            ("a", "add"),
+            ("h", "history"),
+            ("?", "help"),
+            ("Esc", "back"),
         ],
         (None, Focus::Record) => &[
             ("Enter", "reveal"),
@@ -87,6 +98,10 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
             ("E", "edit the record in your editor"),
             ("g", "generate a password"),
             ("s  S", "sync now; what the last syncs did"),
+            (
+                "A",
+                "audit: weak, reused and old passwords, the worst first",
+            ),
             ("F5", "read the records again"),
             ("L", "lock the vault, in the agent too"),
             ("q  Ctrl-C", "quit"),

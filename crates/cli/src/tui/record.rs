@@ -169,6 +169,14 @@ impl Open {
         self.selected = place.min(self.items().len().saturating_sub(1));
     }
 
+    /// Selects a field, if the record has it.
+    pub(super) fn select_named(&mut self, name: &str) {
+        let is_it = |item: &Item<'_>| matches!(item, Item::Field(field) if field.name == name);
+        if let Some(place) = self.items().iter().position(is_it) {
+            self.select(place);
+        }
+    }
+
     pub(super) fn move_by(&mut self, rows: isize) {
         self.select(self.selected.saturating_add_signed(rows));
     }

@@ -163,6 +163,8 @@ pub(super) struct State {
     pub(super) listed_at: Option<Duration>,
     /// The path of a record that is new in the next list.
     pub(super) select_when_listed: Option<String>,
+    /// The record and field that a person goes to.
+    pub(super) select_when_read: Option<(String, String)>,
     /// The record is to be read again.
     pub(super) record_is_stale: bool,
     /// The path of the record that could not be read.
@@ -203,6 +205,7 @@ impl State {
             found_is_stale: false,
             listed_at: None,
             select_when_listed: None,
+            select_when_read: None,
             record_is_stale: false,
             unreadable: None,
             last_key: now,
@@ -365,11 +368,14 @@ impl State {
         self.open.as_mut().is_some_and(Open::hide) || in_dialog
     }
 
-    /// Forgets everything of the vault.
+    /// Forgets everything of the vault but the path that is selected.
     pub(super) fn lock(&mut self) -> Effect {
         let name = self.vault_name.take();
+        let selected = self.tree.row().map(|row| row.path.clone());
+        let selected = selected.or_else(|| self.select_when_listed.take());
         *self = Self {
             is_locked: true,
+            select_when_listed: selected,
             last_key: self.last_key,
             copied: self.copied.take(),
             ..Self::new(name, self.screen, self.now)

@@ -1,5 +1,6 @@
 //! The screen without a terminal: keys go in, and what it shows comes out.
 
+mod audit;
 mod browse;
 mod change;
 mod copy;

@@ -230,7 +230,7 @@ fn draw_record(state: &State, theme: Theme, buffer: &mut Buffer, area: Rect) {
         return;
     };
     if open.items().is_empty() {
-        let text = "no fields: a adds one, g generates a password";
+        let text = "no fields: a adds one, g a password";
         put(buffer, inside, text, theme.dim());
     }
     draw_fields(open, state, theme, buffer, inside);

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 use passmate_agent::client::Breaker;
 use passmate_core::answer::{Consent, Reply};
 use passmate_core::api::{Changed, LastSyncs, OneTimeCode, VaultApi};
+use passmate_core::audit::Audit;
 use passmate_core::edit::Edit;
 use passmate_core::escape::escape_path;
 use passmate_core::generate::site::SiteRule;
@@ -17,6 +18,7 @@ use passmate_core::sync_all::{SyncAnswer, SyncRequest};
 
 use super::history::Past;
 use super::syncing::Tie;
+use crate::commands::audit::usual_rules;
 
 /// The most matches of a search that are listed.
 const MATCHES_MAX: usize = 500;
@@ -48,6 +50,7 @@ pub(super) enum Call {
         field: Option<String>,
     },
     Trash,
+    Audit,
     Sync(SyncRequest),
     LastSyncs,
     /// How the vault stands with what it syncs with.
@@ -77,6 +80,7 @@ pub(super) enum Answer {
     Changed(Box<Changed>),
     Past(Past),
     Trash(Vec<DeletedEntry>),
+    Audit(Audit),
     Synced(Box<SyncAnswer>),
     LastSyncs(LastSyncs),
     Standing(Option<Tie>),
@@ -102,6 +106,7 @@ impl Call {
         match self {
             Self::Change { .. } => Some("saving the vault"),
             Self::Sync(_) => Some("syncing"),
+            Self::Audit => Some("looking at all passwords"),
             Self::List
             | Self::Search { .. }
             | Self::Record { .. }
@@ -147,6 +152,7 @@ impl Call {
                 Answer::Past(Past::of(vault, &path, id, field.as_deref())?)
             }
             Self::Trash => Answer::Trash(vault.trash()?),
+            Self::Audit => Answer::Audit(vault.audit(&usual_rules())?),
             Self::Sync(request) => Answer::Synced(Box::new(vault.sync(request)?)),
             Self::LastSyncs => Answer::LastSyncs(vault.last_syncs()?),
             Self::Standing => Answer::Standing(Tie::of(vault)?),

@@ -136,6 +136,8 @@ fn a_vault_that_was_locked_elsewhere_is_forgotten() {
     pilot.is_agent_locked = false;
     pilot.feed(Event::Unlocked);
     pilot.shows("mail");
+    // The same record is selected.
+    assert_eq!(pilot.state.tree.row().unwrap().path, "bank/giro");
 }
 
 #[test]

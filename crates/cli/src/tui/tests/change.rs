@@ -117,14 +117,14 @@ fn a_folder_moves_with_its_records() {
 fn a_field_is_unset_and_comes_back() {
     let mut pilot = Pilot::new(SMALL);
     pilot.go_to("bank/giro");
-    pilot.typed("x");
+    pilot.typed("xy");
     assert!(
         pilot.value("bank/giro", "user").is_some(),
         "no field is selected"
     );
     pilot.press(KeyCode::Enter);
     pilot.press(KeyCode::End);
-    pilot.typed("x");
+    pilot.typed("xy");
     assert!(pilot.value("bank/giro", "pin").is_none());
     pilot.typed("u");
     assert_eq!(pilot.value("bank/giro", "pin").unwrap(), "4711");

@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 use zeroize::Zeroizing;
 
 use super::super::dialog::{Ask, Asked, Confirm, Dialog, Report};
+use super::super::findings::Findings;
 use super::super::generate::Generate;
 use super::super::history::{History, Trash};
 use super::super::keys::HELP;
@@ -34,6 +35,7 @@ pub(super) fn draw(dialog: &Dialog, state: &State, theme: Theme, frame: &mut Fra
         Dialog::Confirm(confirm) => draw_confirm(confirm, state, theme, frame),
         Dialog::History(history) => draw_history(history, state, theme, frame),
         Dialog::Trash(trash) => draw_trash(trash, state, theme, frame),
+        Dialog::Findings(findings) => draw_findings(findings, state, theme, frame),
         Dialog::Report(report) => draw_report(report, state, theme, frame),
         Dialog::Generate(generate) => draw_generate(generate, state, theme, frame),
     }
@@ -178,6 +180,27 @@ fn draw_trash(trash: &Trash, state: &State, theme: Theme, frame: &mut Frame<'_>)
         if place == trash.selected {
             frame.buffer_mut().set_style(row, theme.selected());
         }
+    }
+}
+
+fn draw_findings(findings: &Findings, state: &State, theme: Theme, frame: &mut Frame<'_>) {
+    // Below the list, an empty line and what is wrong with the selected one.
+    const BELOW: u16 = 2;
+    let lines = findings.len() + usize::from(BELOW);
+    let inside = draw_frame(findings.title(), lines, state, theme, frame);
+    let list = Rect {
+        height: inside.height.saturating_sub(BELOW),
+        ..inside
+    };
+    let top = top_of(0, findings.selected(), findings.len(), list.height.into());
+    for ((place, line), row) in (top..).zip(findings.lines(top)).zip(list.rows()) {
+        put(frame.buffer_mut(), row, &line, Style::new());
+        if place == findings.selected() {
+            frame.buffer_mut().set_style(row, theme.selected());
+        }
+    }
+    if let Some(last) = inside.rows().next_back() {
+        put(frame.buffer_mut(), last, findings.why(), theme.dim());
     }
 }
 
