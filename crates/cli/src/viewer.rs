@@ -6,6 +6,7 @@ use unicode_width::UnicodeWidthChar;
 use zeroize::Zeroizing;
 
 use crate::app::App;
+use crate::naming::is_movable;
 use crate::terminal::keys::Key;
 
 /// Goes to the alternate screen.
@@ -13,11 +14,30 @@ const ENTER: &str = "\x1b[?1049h";
 /// Clears it, and comes back from it.
 const LEAVE: &str = "\x1b[H\x1b[J\x1b[?1049l";
 
+/// Whether there is a person at a terminal that has an alternate screen.
+pub(crate) fn can_view(app: &App) -> bool {
+    app.out.is_terminal() && app.ask.has_person() && is_movable()
+}
+
 /// Shows a text until the person leaves it. Its lines are escaped already.
 ///
 /// # Errors
 /// The terminal cannot be used.
 pub(crate) fn view(app: &App, text: &str) -> Result<(), Problem> {
+    let is_drawn = false;
+    show(app, text, is_drawn)
+}
+
+/// Shows a picture of lines, which are not broken, until the person leaves it.
+///
+/// # Errors
+/// The terminal cannot be used.
+pub(crate) fn view_picture(app: &App, picture: &str) -> Result<(), Problem> {
+    let is_drawn = true;
+    show(app, picture, is_drawn)
+}
+
+fn show(app: &App, text: &str, is_drawn: bool) -> Result<(), Problem> {
     let failed = |error: std::io::Error| {
         Problem::new(
             ProblemKind::Other,
@@ -26,7 +46,11 @@ pub(crate) fn view(app: &App, text: &str) -> Result<(), Problem> {
         )
     };
     let mut screen = app.ask.terminal.keys(LEAVE).map_err(failed)?;
-    let mut view = View { text, line: 0 };
+    let mut view = View {
+        text,
+        is_drawn,
+        line: 0,
+    };
     screen.write(ENTER).map_err(failed)?;
     loop {
         let (columns, rows) = screen.size();
@@ -47,6 +71,8 @@ pub(crate) fn view(app: &App, text: &str) -> Result<(), Problem> {
 /// A text, and the line of it that is the first on the screen.
 struct View<'t> {
     text: &'t str,
+    /// Its lines are a picture, and stay whole.
+    is_drawn: bool,
     line: usize,
 }
 
@@ -54,6 +80,9 @@ impl View<'_> {
     /// The lines as a terminal of this width shows them.
     fn lines(&self, columns: usize) -> Vec<&str> {
         let lines = self.text.lines();
+        if self.is_drawn {
+            return lines.collect();
+        }
         lines
             .flat_map(|line| broken(line, columns.max(2)))
             .collect()
@@ -141,7 +170,11 @@ mod tests {
     #[test]
     fn a_text_is_shown_above_what_leaves_it() {
         let text = "password: battery staple\nuser: bob\n";
-        let view = View { text, line: 0 };
+        let view = View {
+            text,
+            is_drawn: false,
+            line: 0,
+        };
         let expected = ["password: battery staple", "user: bob", "Enter or q leaves"];
         assert_eq!(seen(&view, 80, 24), expected);
         // A line that is as wide as the terminal leaves no empty one.
@@ -156,6 +189,7 @@ mod tests {
         let text: String = (0..50).map(|number| format!("{number}\n")).collect();
         let mut view = View {
             text: &text,
+            is_drawn: false,
             line: 0,
         };
         let (columns, rows) = (80, 10);

@@ -1,14 +1,16 @@
+use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
 use passmate_core::records::{FieldContent, RecordContent};
+use passmate_vault::login::is_secret;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::completing;
-use crate::naming::{is_movable, with_record};
+use crate::naming::with_record;
 use crate::output::NAME;
-use crate::viewer::view;
+use crate::viewer::{can_view, view};
 
 /// Show a record, or one field of it
 ///
@@ -36,6 +38,11 @@ pub(crate) const MASK: &str = "********";
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
+    if let Some(name) = args.field.as_deref().filter(|name| is_secret(name))
+        && is_masking(app, args)
+    {
+        return show_mask(app, args, &mut *vault, name);
+    }
     let record = with_record(app, &mut *vault, &args.path, |vault, path| {
         vault.record(path)
     })?;
@@ -43,6 +50,20 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         Some(name) => show_field(app, args, &record, record.field(name)?),
         None => show_record(app, args, &record),
     }
+}
+
+/// Says that a field is masked, without reading it: nobody should be asked for a mask.
+fn show_mask(app: &App, args: &Args, vault: &mut dyn VaultApi, name: &str) -> Result<(), Problem> {
+    let mut path = args.path.clone();
+    let fields = with_record(app, vault, &args.path, |vault, meant| {
+        meant.clone_into(&mut path);
+        vault.fields(meant)
+    })?;
+    if !fields.iter().any(|field| field == name) {
+        return Err(Problem::no_field(&path, name));
+    }
+    app.out.note("masked on a terminal; --reveal shows it");
+    app.out.line(MASK)
 }
 
 fn show_field(
@@ -56,10 +77,6 @@ fn show_field(
             .out
             .object(json!({ "path": record.path, "field": field.name, "value": *field.value }));
     }
-    if is_masked(app, args, field) {
-        app.out.note("masked on a terminal; --reveal shows it");
-        return app.out.line(MASK);
-    }
     if field.is_secret && is_viewed(app, args) {
         let lines = field.value.split('\n').map(escape);
         return view(app, &joined(lines));
@@ -69,7 +86,7 @@ fn show_field(
 
 /// Whether secrets are shown on the alternate screen.
 fn is_viewed(app: &App, args: &Args) -> bool {
-    args.reveal && !args.no_pager && app.out.is_terminal() && app.ask.has_person() && is_movable()
+    args.reveal && !args.no_pager && can_view(app)
 }
 
 /// Lines as one text. What they were made of is wiped.
@@ -128,5 +145,10 @@ fn show_record(app: &App, args: &Args, record: &RecordContent) -> Result<(), Pro
 }
 
 fn is_masked(app: &App, args: &Args, field: &FieldContent) -> bool {
-    app.out.is_terminal() && !args.reveal && field.is_secret
+    is_masking(app, args) && field.is_secret
+}
+
+/// Whether secrets are masked.
+fn is_masking(app: &App, args: &Args) -> bool {
+    app.out.is_terminal() && !args.reveal && !app.out.json
 }

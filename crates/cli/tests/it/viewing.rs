@@ -77,3 +77,37 @@ fn what_needs_no_hiding_is_printed_as_ever() {
         assert!(!left, "{args:?}");
     }
 }
+
+#[test]
+fn a_code_for_a_camera_is_on_the_alternate_screen_alone() {
+    let home = home();
+    let mut terminal = Terminal::start(&home, &["qr", "web/shop"]);
+    terminal.wait_for("Enter or q leaves");
+    assert!(terminal.is_alternate());
+    terminal.type_keys("q");
+    let (text, code) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(!terminal.is_alternate() && !text.contains('▀'), "{text}");
+    let mut terminal = Terminal::start(&home, &["qr", "web/shop", "--no-pager"]);
+    let (text, _) = terminal.finish();
+    assert!(text.contains('▀'), "{text}");
+}
+
+#[test]
+fn a_mask_is_shown_without_reading_the_field() {
+    let home = home();
+    home.ok_with(&["unlock"], "");
+    home.ok_with(&["set", "web/bank", "password"], "hunter2");
+    home.ok_with(&["set", "web/bank", "tags"], "ask");
+    let mut terminal = Terminal::start(&home, &["show", "web/bank", "password"]);
+    let (text, code) = terminal.finish();
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("********") && !text.contains("must agree"),
+        "{text}"
+    );
+    let mut terminal = Terminal::start(&home, &["show", "web/bank", "pin"]);
+    let (text, code) = terminal.finish();
+    assert_eq!(code, 10, "{text}");
+    home.ok(&["agent", "stop"]);
+}

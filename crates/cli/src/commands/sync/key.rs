@@ -58,7 +58,7 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             .confirm("Anyone who sees this key can read and change all your passwords. Show it?")?;
     }
     if args.qr {
-        return qr::show(app, &text);
+        return qr::show_secret(app, &text);
     }
     if app.out.json {
         return app.out.object(json!({ member: *text }));
