@@ -130,6 +130,8 @@ pub struct Consents {
 #[derive(Debug, Default)]
 struct State {
     grants: Vec<Grant>,
+    /// Agreements that were not used, and until when they hold.
+    unused: Vec<(Use, Duration)>,
     pending: BTreeMap<u64, Pending>,
     asked: u64,
 }
@@ -163,7 +165,7 @@ impl Consents {
         asking: impl FnOnce(&Question),
         is_gone: impl Fn() -> bool,
     ) -> Result<(), Problem> {
-        if self.is_granted(used, now) {
+        if self.is_granted(used, now) || self.take_unused(used, now) {
             return Ok(());
         }
         let question = self.begin(used, dialogs.is_some())?;
@@ -251,7 +253,33 @@ impl Consents {
 
     /// Forgets all that was agreed to: whenever a vault is locked or unlocked.
     pub fn forget(&self) {
-        self.state.lock().grants.clear();
+        let mut state = self.state.lock();
+        state.grants.clear();
+        state.unused.clear();
+    }
+
+    /// Keeps an agreement that was not used, because the call asks something else first. The same
+    /// process may make the call again for a moment.
+    pub fn keep_unused(&self, used: Use, now: Duration) {
+        let mut state = self.state.lock();
+        state.unused.retain(|(_, until)| *until > now);
+        if state.unused.len() < GRANTS_MAX {
+            state.unused.push((used, now.saturating_add(PATIENCE)));
+        }
+    }
+
+    fn take_unused(&self, used: &Use, now: Duration) -> bool {
+        let mut state = self.state.lock();
+        let place = state.unused.iter().position(|(agreed, until)| {
+            let mut records = used.records.iter();
+            *until > now
+                && used.peer.asker().is_some()
+                && agreed.peer == used.peer
+                && agreed.vault == used.vault
+                && agreed.what == used.what
+                && records.all(|record| agreed.records.contains(record))
+        });
+        place.map(|place| state.unused.swap_remove(place)).is_some()
     }
 
     fn is_granted(&self, used: &Use, now: Duration) -> bool {

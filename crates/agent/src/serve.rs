@@ -382,7 +382,7 @@ impl Agent {
             Ok(pass) => pass,
             Err(halt) => return done(client, Reply::<()>::Err(halt)),
         };
-        let entry = pass.entry.take();
+        let agreed = pass.agreed_use.take();
         /// Makes a call, with the method of [`Vaults`] for its kind, and answers with what it returns.
         macro_rules! answer {
             (|$session:ident| $call:expr) => {
@@ -398,7 +398,7 @@ impl Agent {
                         $call
                     }),
                 );
-                self.log_use(vault, entry, &reply);
+                self.log_use(vault, agreed, &reply);
                 done(client, reply)
             }};
         }
@@ -435,7 +435,7 @@ impl Agent {
             Call::Audit { rules } => answer!(call_beside, |vault| vault.audit(&rules)),
             Call::Change { change, consent } => {
                 let reply = self.change(vault, settings, pass, &change, &consent, client)?;
-                self.log_use(vault, entry, &reply);
+                self.log_use(vault, agreed, &reply);
                 done(client, reply)
             }
             Call::PreviewImport { format, imported } => {

@@ -36,7 +36,15 @@ pub(super) struct Pass {
     /// The ids.
     agreed: BTreeSet<String>,
     /// What is logged once the call came through.
-    pub(super) entry: Option<UseEntry>,
+    pub(super) agreed_use: Option<AgreedUse>,
+}
+
+/// What people agreed to, or nobody had to.
+pub(super) struct AgreedUse {
+    /// For the log.
+    entry: UseEntry,
+    /// What they were asked.
+    used: Option<Use>,
 }
 
 impl Pass {
@@ -44,7 +52,7 @@ impl Pass {
         Self {
             touched: Touched::Nothing,
             agreed: BTreeSet::new(),
-            entry: None,
+            agreed_use: None,
         }
     }
 
@@ -155,8 +163,7 @@ fn touch_of(call: &Call) -> Option<Touch> {
 }
 
 impl Agent {
-    /// Asks a person about guarded records. What they refuse is logged; of what they agree to, the
-    /// entry for the log is returned.
+    /// Asks a person about guarded records. What they refuse is logged; what they agree to is returned.
     fn agree(
         &self,
         caller: &Caller<'_>,
@@ -165,20 +172,21 @@ impl Agent {
         guarded: Vec<Guarded>,
         asking: impl FnOnce(&Question),
         is_gone: impl Fn() -> bool,
-    ) -> Result<UseEntry, Problem> {
+    ) -> Result<AgreedUse, Problem> {
         let mut agreed = Ok(());
+        let mut used = None;
         if !guarded.is_empty() {
-            let used = Use {
+            let used = used.insert(Use {
                 peer: caller.peer.clone(),
                 vault: caller.vault.to_owned(),
                 records: guarded,
                 what: what.clone(),
                 reason: caller.reason.clone(),
-            };
+            });
             let dialogs = self.vaults.dialogs(caller.vault);
             agreed = self
                 .consents
-                .ask(&used, dialogs, self.now(), asking, is_gone);
+                .ask(used, dialogs, self.now(), asking, is_gone);
         }
         let time = SystemTime::now().duration_since(UNIX_EPOCH);
         let entry = UseEntry {
@@ -190,7 +198,7 @@ impl Agent {
             allowed: agreed.is_ok(),
         };
         match agreed {
-            Ok(()) => Ok(entry),
+            Ok(()) => Ok(AgreedUse { entry, used }),
             Err(problem) => {
                 self.vaults.log(caller.vault, &entry);
                 Err(problem)
@@ -224,7 +232,7 @@ impl Agent {
         let mut pass = Pass {
             agreed: guarded.iter().map(|guarded| guarded.id.clone()).collect(),
             touched: touch.touched,
-            entry: None,
+            agreed_use: None,
         };
         // A change of what nobody guards is in the history of the vault.
         if matches!(call, Call::Change { .. }) && guarded.is_empty() {
@@ -246,16 +254,25 @@ impl Agent {
             || client.has_ended(),
         );
         sent?;
-        Ok(agreed.map_err(Halt::from).map(|entry| {
-            pass.entry = Some(entry);
+        Ok(agreed.map_err(Halt::from).map(|agreed| {
+            pass.agreed_use = Some(agreed);
             pass
         }))
     }
 
-    /// Logs a use that came through.
-    pub(super) fn log_use<T>(&self, vault: &Path, entry: Option<UseEntry>, reply: &Reply<T>) {
-        if let Some(entry) = entry.filter(|_| reply.is_ok()) {
-            self.vaults.log(vault, &entry);
+    /// Logs a use that came through. One that asks something else first needs no other agreement.
+    pub(super) fn log_use<T>(&self, vault: &Path, agreed: Option<AgreedUse>, reply: &Reply<T>) {
+        match (agreed, reply) {
+            (Some(agreed), Ok(_)) => self.vaults.log(vault, &agreed.entry),
+            (
+                Some(AgreedUse {
+                    used: Some(used), ..
+                }),
+                Err(Halt::Needs(_)),
+            ) => {
+                self.consents.keep_unused(used, self.now());
+            }
+            _ => {}
         }
     }
 
@@ -288,8 +305,8 @@ impl Agent {
             || client.has_ended(),
         );
         sent?;
-        Ok(agreed.map_err(Halt::from).map(|entry| {
-            self.vaults.log(caller.vault, &entry);
+        Ok(agreed.map_err(Halt::from).map(|agreed| {
+            self.vaults.log(caller.vault, &agreed.entry);
             records
         }))
     }
@@ -324,8 +341,8 @@ impl Approver for Approving<'_> {
             |_| {},
             || has_ended(stream),
         );
-        agreed.is_ok_and(|entry| {
-            agent.vaults.log(&used.vault, &entry);
+        agreed.is_ok_and(|agreed| {
+            agent.vaults.log(&used.vault, &agreed.entry);
             true
         })
     }

@@ -290,3 +290,30 @@ fn each_use_is_in_the_log_of_this_device() {
     let log = fs::read(passmate_core::use_log::log_of(&agent.path())).unwrap();
     assert!(!log.windows(8).any(|window| window == b"web/bank"));
 }
+
+#[test]
+fn a_call_that_asks_something_else_first_needs_one_agreement() {
+    let agent = agent_with_guarded();
+    let delete = Edit::Delete {
+        paths: vec!["web/".to_owned()],
+    };
+    let without = |vault: &mut Client| vault.change(&delete, &Consent::none(), &mut |_| {});
+    let (reply, was_asked) = with_answer(&agent, Decision::Once, without);
+    assert!(matches!(reply, Err(Halt::Needs(_))) && was_asked);
+    let sure = Consent::to_everything();
+    let with = |vault: &mut Client| vault.change(&delete, &sure, &mut |_| {});
+    let (reply, was_asked) = with_answer(&agent, Decision::Refused, with);
+    assert!(reply.is_ok() && !was_asked);
+    // It is used up.
+    let (reply, was_asked) = with_answer(&agent, Decision::Refused, |vault| {
+        vault.history("web/bank", None)
+    });
+    assert!(is_refused(reply) && was_asked);
+    let undelete = Edit::Undelete {
+        path: "web/bank".to_owned(),
+        to: None,
+    };
+    let undelete = |vault: &mut Client| vault.change(&undelete, &sure, &mut |_| {});
+    let (reply, was_asked) = with_answer(&agent, Decision::Refused, undelete);
+    assert!(is_refused(reply) && was_asked);
+}
