@@ -11,6 +11,7 @@ mod actions;
 mod calls;
 mod changes;
 mod dialog;
+mod filling;
 mod findings;
 mod generate;
 mod guarded;

@@ -128,7 +128,7 @@ impl State {
         self.list_is_stale();
         if matches!(
             edit,
-            Edit::Create { .. } | Edit::Move { .. } | Edit::Undelete { .. }
+            Edit::Add { .. } | Edit::Create { .. } | Edit::Move { .. } | Edit::Undelete { .. }
         ) {
             self.select_when_listed = edited.paths.first().cloned();
             self.leave_search();
@@ -141,6 +141,7 @@ impl State {
         match &mut self.dialog {
             Some(Dialog::Ask(ask)) => ask.is_sent = false,
             Some(Dialog::Generate(generate)) => generate.is_sent = false,
+            Some(Dialog::Kinds(kinds)) => kinds.is_sent = false,
             _ => {}
         }
         self.note = Some(Note::problem(problem));

@@ -9,6 +9,7 @@ use passmate_vault::login::is_secret;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use zeroize::Zeroizing;
 
+use super::filling::{Filling, Kinds};
 use super::findings::Findings;
 use super::generate::Generate;
 use super::history::{History, Trash};
@@ -28,6 +29,7 @@ pub(super) enum Dialog {
     History(History),
     Trash(Trash),
     Findings(Findings),
+    Kinds(Kinds),
     Generate(Generate),
 }
 
@@ -51,6 +53,8 @@ pub(super) enum Asked {
     NewPath(String),
     /// The name of a new field of this record.
     NewField(String),
+    /// A field of a new record.
+    Part(Box<Filling>),
     /// The value of a field.
     Value { path: String, field: String },
 }
@@ -149,7 +153,11 @@ impl Ask {
 
 impl Asked {
     pub(super) fn is_secret(&self) -> bool {
-        matches!(self, Self::Value { field, .. } if is_secret(field))
+        match self {
+            Self::Value { field, .. } => is_secret(field),
+            Self::Part(filling) => filling.is_secret(),
+            _ => false,
+        }
     }
 
     pub(super) fn title(&self) -> String {
@@ -157,6 +165,7 @@ impl Asked {
             Self::NewRecord => "Path of the new record".to_owned(),
             Self::NewPath(path) => format!("New path of {path}"),
             Self::NewField(path) => format!("Name of the new field of {path}"),
+            Self::Part(filling) => filling.title(),
             Self::Value { path, field } => format!("{field} of {path}"),
         }
     }
@@ -172,6 +181,7 @@ impl Dialog {
             Self::History(history) => return history.move_by(rows),
             Self::Trash(trash) => return trash.move_by(rows),
             Self::Findings(findings) => return findings.move_by(rows),
+            Self::Kinds(kinds) => return kinds.move_by(rows),
             Self::Ask(_) | Self::Generate(_) => return,
         };
         *top = top.saturating_add_signed(rows);
@@ -192,6 +202,7 @@ impl Dialog {
         match self {
             Self::Ask(ask) => ask.is_sent,
             Self::Generate(generate) => generate.is_sent,
+            Self::Kinds(kinds) => kinds.is_sent,
             _ => false,
         }
     }
@@ -230,6 +241,10 @@ impl State {
                 self.trash_key(trash, key);
                 None
             }
+            Dialog::Kinds(kinds) => {
+                self.kinds_key(kinds, key);
+                None
+            }
             Dialog::Findings(findings) => self.findings_key(findings, key),
             Dialog::Generate(generate) => self.generate_key(generate, key),
         }
@@ -256,7 +271,7 @@ impl State {
     }
 
     fn answer_ask(&mut self, mut ask: Ask) {
-        if ask.line.is_empty() {
+        if ask.line.is_empty() && !matches!(ask.what, Asked::Part(_)) {
             let text = match &ask.what {
                 Asked::Value { .. } => "an empty value unsets the field: x does that",
                 _ => "type a name, or leave with Esc",
@@ -267,10 +282,20 @@ impl State {
         }
         let text = ask.line.text();
         let (edit, done) = match &ask.what {
-            Asked::NewRecord => {
-                let path = text.to_owned();
-                (Edit::Create { path }, format!("made {text}"))
+            Asked::NewRecord if self.tree.has(text) => {
+                let text = format!("there is already a record {text}");
+                self.note = Some(Note::warning(&text));
+                self.dialog = Some(Dialog::Ask(ask));
+                return;
             }
+            Asked::NewRecord => {
+                self.ask_kind(text);
+                return;
+            }
+            Asked::Part(filling) => match self.filled((**filling).clone(), text) {
+                Some(made) => made,
+                None => return,
+            },
             Asked::NewPath(path) => {
                 let from = vec![escape_path(path)];
                 let to = text.to_owned();

@@ -9,7 +9,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent};
 use super::dialog::Dialog;
 use super::keyboard::rows_of;
 use super::note::Note;
-use super::state::{Effect, State};
+use super::state::{Effect, Focus, State};
 use crate::commands::audit::{count, why};
 
 /// The width of the column of kinds.
@@ -94,7 +94,11 @@ impl Findings {
 impl State {
     /// An audit ended.
     pub(super) fn audited(&mut self, found: &Audit) {
-        if self.dialog.is_some() {
+        // What a person types meanwhile goes on.
+        if self.dialog.is_some() || self.focus == Focus::Search {
+            self.note = Some(Note::plain(
+                "the audit ended; A makes another one and shows it",
+            ));
             return;
         }
         let findings = Findings::new(found);

@@ -36,6 +36,7 @@ pub(super) fn hints(state: &State) -> &'static [Hint] {
         (Some(Dialog::Trash(_)), _) => {
             &[("↑↓", "choose"), ("Enter", "bring back"), ("Esc", "close")]
         }
+        (Some(Dialog::Kinds(_)), _) => &[("↑↓", "choose"), ("Enter", "go on"), ("Esc", "leave")],
         (Some(Dialog::Findings(_)), _) => {
             &[("↑↓", "choose"), ("Enter", "go to it"), ("Esc", "close")]
         }
@@ -84,7 +85,7 @@ pub(super) const HELP: &[(&str, &[Hint])] = &[
         "Everywhere",
         &[
             ("/", "search paths and fields that are no secrets"),
-            ("n", "new record"),
+            ("n", "new record, of a kind whose fields are asked for"),
             ("m", "move or rename the record or folder"),
             ("d  D", "delete it; the deleted records, to bring one back"),
             ("u  U", "undo the last change or sync; redo"),

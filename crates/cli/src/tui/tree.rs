@@ -66,6 +66,11 @@ impl Tree {
         self.records.iter().find(|record| record.path == path)
     }
 
+    /// Whether there is a record of this path.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.records.iter().any(|record| record.path == path)
+    }
+
     /// Whether the record that is selected is guarded.
     pub(super) fn is_guarded(&self) -> bool {
         self.entry().is_some_and(|record| record.guarded)

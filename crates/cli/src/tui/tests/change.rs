@@ -11,6 +11,8 @@ fn a_new_record_is_made_beside_the_selected_one_and_filled() {
     pilot.typed("n");
     assert_snapshot!(pilot.screen());
     pilot.typed("wiki\n");
+    pilot.press(KeyCode::End);
+    pilot.typed("\n");
     assert_eq!(pilot.state.tree.record(), Some("web/wiki"));
     pilot.typed("auser\nalice\n");
     assert_eq!(pilot.value("web/wiki", "user").unwrap(), "alice");
@@ -24,6 +26,41 @@ fn a_new_record_is_made_beside_the_selected_one_and_filled() {
     pilot.press(KeyCode::Enter);
     assert_eq!(pilot.value("web/wiki", "password").unwrap(), "open sesame");
     pilot.hides("sesame");
+}
+
+#[test]
+fn a_new_login_is_typed_field_by_field_and_made_at_once() {
+    let mut pilot = Pilot::new(SMALL);
+    pilot.go_to("web/shop");
+    pilot.typed("nwiki\n");
+    assert_snapshot!(pilot.screen());
+    pilot.typed("\n");
+    pilot.shows("url of web/wiki");
+    pilot.typed("https://wiki.example\n\n");
+    pilot.shows("password of web/wiki");
+    pilot.typed("open sesame");
+    pilot.hides("sesame");
+    assert!(pilot.value("web/wiki", "url").is_none());
+    // A secret of one-time codes that is none is told, and stays to be mended.
+    pilot.typed("\nno secret!\n");
+    pilot.shows("makes no one-time codes");
+    pilot.control('u');
+    pilot.typed("\n");
+    assert_eq!(pilot.state.tree.record(), Some("web/wiki"));
+    assert_eq!(
+        pilot.value("web/wiki", "url").unwrap(),
+        "https://wiki.example"
+    );
+    assert_eq!(pilot.value("web/wiki", "password").unwrap(), "open sesame");
+    assert!(pilot.value("web/wiki", "user").is_none());
+    pilot.typed("u");
+    assert!(
+        pilot.value("web/wiki", "url").is_none(),
+        "it was one change"
+    );
+    // Without a value nothing is made.
+    pilot.typed("nnone\n\n\n\n\n\n");
+    pilot.shows("nothing was made");
 }
 
 #[test]
@@ -73,6 +110,8 @@ fn what_was_typed_stays_when_the_vault_refuses_it() {
     pilot.typed("mail\n");
     pilot.shows("already a record mail");
     pilot.typed("2\n");
+    pilot.press(KeyCode::End);
+    pilot.typed("\n");
     pilot.shows("made mail2");
 }
 

@@ -12,6 +12,7 @@ use unicode_width::UnicodeWidthStr;
 use zeroize::Zeroizing;
 
 use super::super::dialog::{Ask, Asked, Confirm, Dialog, Report};
+use super::super::filling::Kinds;
 use super::super::findings::Findings;
 use super::super::generate::Generate;
 use super::super::history::{History, Trash};
@@ -35,6 +36,7 @@ pub(super) fn draw(dialog: &Dialog, state: &State, theme: Theme, frame: &mut Fra
         Dialog::Confirm(confirm) => draw_confirm(confirm, state, theme, frame),
         Dialog::History(history) => draw_history(history, state, theme, frame),
         Dialog::Trash(trash) => draw_trash(trash, state, theme, frame),
+        Dialog::Kinds(kinds) => draw_kinds(kinds, state, theme, frame),
         Dialog::Findings(findings) => draw_findings(findings, state, theme, frame),
         Dialog::Report(report) => draw_report(report, state, theme, frame),
         Dialog::Generate(generate) => draw_generate(generate, state, theme, frame),
@@ -201,6 +203,19 @@ fn draw_findings(findings: &Findings, state: &State, theme: Theme, frame: &mut F
     }
     if let Some(last) = inside.rows().next_back() {
         put(frame.buffer_mut(), last, findings.why(), theme.dim());
+    }
+}
+
+fn draw_kinds(kinds: &Kinds, state: &State, theme: Theme, frame: &mut Frame<'_>) {
+    let lines = Kinds::lines();
+    let count = lines.len();
+    let inside = draw_frame(&escape(&kinds.title()), count, state, theme, frame);
+    let top = top_of(0, kinds.selected(), count, usize::from(inside.height));
+    for ((place, line), row) in lines.enumerate().skip(top).zip(inside.rows()) {
+        put(frame.buffer_mut(), row, &line, Style::new());
+        if place == kinds.selected() {
+            frame.buffer_mut().set_style(row, theme.selected());
+        }
     }
 }
 
