@@ -20,7 +20,7 @@ use passmate_core::guard::Guarded;
 use passmate_core::problem::{Problem, ProblemKind};
 use serde::{Deserialize, Serialize};
 
-use crate::dialogs::{Decision, Dialogs};
+use crate::dialogs::{Decision, Window};
 use crate::peer::{Peer, Process};
 
 /// How long an agreement for a while holds.
@@ -160,7 +160,7 @@ impl Consents {
     pub fn ask(
         self: &Arc<Self>,
         used: &Use,
-        dialogs: Option<Dialogs>,
+        window: Option<Window>,
         now: Duration,
         asking: impl FnOnce(&Question),
         is_gone: impl Fn() -> bool,
@@ -168,15 +168,15 @@ impl Consents {
         if self.is_granted(used, now) || self.take_unused(used, now) {
             return Ok(());
         }
-        let question = self.begin(used, dialogs.is_some())?;
+        let question = self.begin(used, window.is_some())?;
         asking(&question);
-        if let Some(dialogs) = dialogs {
+        if let Some(window) = window {
             let (consents, question) = (Arc::clone(self), question.clone());
             // Without a thread to spare, `passmate agent approve` asks.
             let _ = thread::Builder::new().spawn(move || {
                 let is_over = || !consents.waits(question.number);
                 // A window that failed leaves the question to the terminal.
-                let decided = dialogs.decide(&question.text, "Allow for 15 minutes", &is_over);
+                let decided = window.decide(&question.text, "Allow for 15 minutes", &is_over);
                 if let Ok(decision) = decided {
                     consents.decide(question.number, decision);
                 }

@@ -3,6 +3,7 @@
 
 mod assuan;
 
+use std::fmt;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,12 +21,51 @@ const DEFAULT: &str = "pinentry";
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How much longer the program may take to say that.
 const SLACK: Duration = Duration::from_secs(5);
+/// How often the passphrase of an agreement may be wrong.
+const TRIES: usize = 3;
 const TITLE: &str = "Passmate";
 
 /// A pinentry program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dialogs {
     program: PathBuf,
+}
+
+/// Whether a passphrase is the right one.
+pub type Check = dyn Fn(&Passphrase) -> bool + Send;
+
+/// A window that asks whether a secret may be used.
+pub struct Window {
+    /// What asks.
+    pub dialogs: Dialogs,
+    /// Whoever agrees must type the passphrase that this accepts.
+    pub check: Option<Box<Check>>,
+}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Window")
+            .field("dialogs", &self.dialogs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Window {
+    /// Asks: see [`Dialogs::decide`].
+    ///
+    /// # Errors
+    /// The person took too long, or the program failed or was ended by somebody else.
+    pub fn decide(
+        &self,
+        text: &str,
+        a_while: &str,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Decision, Problem> {
+        match &self.check {
+            None => self.dialogs.decide(text, a_while, is_over),
+            Some(check) => self.dialogs.decide_by_passphrase(text, check, is_over),
+        }
+    }
 }
 
 /// What a person says to a use of a secret.
@@ -103,6 +143,39 @@ impl Dialogs {
             Reply::Failed(CANCELED) => Ok(Decision::Refused),
             Reply::Failed(code) => Err(self.refused(code)),
         }
+    }
+
+    /// Asks whether a secret may be used this once, and for the passphrase as the yes.
+    fn decide_by_passphrase(
+        &self,
+        text: &str,
+        check: &Check,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Decision, Problem> {
+        for attempt in 0..TRIES {
+            let ask = || {
+                let mut pinentry = self.start(is_over)?;
+                pinentry.set("SETDESC", text)?;
+                pinentry.set("SETPROMPT", "Master passphrase:")?;
+                pinentry.set("SETOK", "Allow once")?;
+                pinentry.set("SETCANCEL", "Refuse")?;
+                if attempt > 0 {
+                    pinentry.set("SETERROR", "Wrong passphrase")?;
+                }
+                let reply = pinentry.ask("GETPIN", "")?;
+                pinentry.end()?;
+                Ok(reply)
+            };
+            match ask().map_err(|error: io::Error| self.failed(&error.to_string()))? {
+                Reply::Done(typed) if check(&Passphrase::from(typed.as_str().to_owned())) => {
+                    return Ok(Decision::Once);
+                }
+                Reply::Done(_) => {}
+                Reply::Failed(CANCELED) => return Ok(Decision::Refused),
+                Reply::Failed(code) => return Err(self.refused(code)),
+            }
+        }
+        Err(self.failed("the passphrase was wrong each time"))
     }
 
     fn start<'a>(&self, is_over: &'a dyn Fn() -> bool) -> io::Result<Pinentry<'a>> {

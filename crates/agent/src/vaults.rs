@@ -28,7 +28,7 @@ use passmate_core::use_log::{self, UseEntry};
 use passmate_vault::{LogKey, Passphrase};
 
 use crate::background::{FolderLook, Places, Schedule};
-use crate::dialogs::Dialogs;
+use crate::dialogs::{Check, Dialogs, Window};
 use crate::wire::{SyncStatus, VaultStatus};
 
 /// The most vaults that are held at once.
@@ -584,11 +584,19 @@ impl Vaults {
 
     /// The window that asks about uses of a vault.
     #[must_use]
-    pub fn dialogs(&self, vault: &Path) -> Option<Dialogs> {
+    pub fn window(self: &Arc<Self>, vault: &Path) -> Option<Window> {
         let (name, _) = self.name(vault);
         let held = self.held.lock().get(&name).cloned()?;
-        let program = held.holding.lock().pinentry.clone();
-        Dialogs::find(program.as_deref())
+        let (program, wants_passphrase) = {
+            let holding = held.holding.lock();
+            (holding.pinentry.clone(), holding.consent_passphrase)
+        };
+        let dialogs = Dialogs::find(program.as_deref())?;
+        let check = wants_passphrase.then(|| -> Box<Check> {
+            let (vaults, vault) = (Arc::clone(self), vault.to_owned());
+            Box::new(move |passphrase| vaults.check(&vault, passphrase).is_ok())
+        });
+        Some(Window { dialogs, check })
     }
 
     /// Counts a vault as used. Returns whether it is held.

@@ -64,6 +64,8 @@ pub struct Holding {
     pub sync_every: Option<Duration>,
     /// The program by which it asks a person; `None` is the system's.
     pub pinentry: Option<PathBuf>,
+    /// Whoever agrees in a window must type the master passphrase there.
+    pub consent_passphrase: bool,
 }
 
 impl Default for Holding {
@@ -73,6 +75,7 @@ impl Default for Holding {
             sync: SyncSettings::default(),
             sync_every: Some(Duration::from_mins(15)),
             pinentry: None,
+            consent_passphrase: false,
         }
     }
 }
@@ -110,6 +113,8 @@ pub struct Settings {
     clipboard: ClipboardSection,
     #[serde(default)]
     pinentry: PinentrySection,
+    #[serde(default)]
+    consent: ConsentSection,
 }
 
 /// When a terminal gets colours.
@@ -161,6 +166,12 @@ struct ClipboardSection {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct PinentrySection {
     program: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct ConsentSection {
+    passphrase: Option<bool>,
 }
 
 /// A time such as `45s`, `15m`, `8h` or `1h 30m`, between two numbers of seconds.
@@ -315,6 +326,7 @@ impl Settings {
             sync: self.sync(offline),
             sync_every: every.filter(|_| self.sync.background.unwrap_or(true)),
             pinentry: self.pinentry.program.clone(),
+            consent_passphrase: self.consent.passphrase.unwrap_or(false),
         }
     }
 

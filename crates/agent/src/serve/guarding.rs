@@ -183,10 +183,8 @@ impl Agent {
                 what: what.clone(),
                 reason: caller.reason.clone(),
             });
-            let dialogs = self.vaults.dialogs(caller.vault);
-            agreed = self
-                .consents
-                .ask(used, dialogs, self.now(), asking, is_gone);
+            let window = self.vaults.window(caller.vault);
+            agreed = self.consents.ask(used, window, self.now(), asking, is_gone);
         }
         let time = SystemTime::now().duration_since(UNIX_EPOCH);
         let entry = UseEntry {

@@ -98,12 +98,23 @@ fn with_answer<T: Send>(
 /// Lets the agent ask by a program that does this for the question, after it told its process through
 /// the pipe that is returned.
 fn with_window(agent: &OfAgent, confirm: &str) -> PathBuf {
+    let consent_passphrase = false;
+    with_window_for(agent, "CONFIRM", confirm, consent_passphrase)
+}
+
+/// The same for another request of the agent.
+fn with_window_for(
+    agent: &OfAgent,
+    request: &str,
+    confirm: &str,
+    consent_passphrase: bool,
+) -> PathBuf {
     let pipe = agent.dir.path().join("pid");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
     assert!(made.success());
     let program = agent.dir.path().join("pinentry");
     let script = format!(
-        "#!/bin/sh\necho OK\nwhile read -r command rest; do case $command in\nCONFIRM) echo $$ > \
+        "#!/bin/sh\necho OK\nwhile read -r command rest; do case $command in\n{request}) echo $$ > \
          '{}'; {confirm};;\nBYE) echo OK; exit;;\n*) echo OK;;\nesac done\n",
         pipe.display()
     );
@@ -111,6 +122,7 @@ fn with_window(agent: &OfAgent, confirm: &str) -> PathBuf {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let holding = Holding {
         pinentry: Some(program),
+        consent_passphrase,
         ..Holding::default()
     };
     let mut client = agent.connect();
@@ -146,6 +158,28 @@ fn a_window_answers_and_is_named_in_the_question() {
         assert!(waiting.iter().all(|question| question.has_window));
     });
     assert!(read.is_ok());
+}
+
+#[test]
+fn a_window_that_wants_the_passphrase_takes_no_other_yes() {
+    let agent = agent_with_guarded();
+    let typed = String::from_utf8(suite::passphrase().as_bytes().to_vec()).unwrap();
+    let pipe = with_window_for(
+        &agent,
+        "GETPIN",
+        &format!("echo 'D {typed}'; echo OK"),
+        true,
+    );
+    assert!(read_while(&agent, &pipe, |_| {}).is_ok());
+    let agent = agent_with_guarded();
+    let pipe = with_window_for(&agent, "GETPIN", "echo 'D wrong'; echo OK", true);
+    let read = read_while(&agent, &pipe, |_| {
+        for _ in 0..2 {
+            fs::read_to_string(&pipe).unwrap();
+        }
+        refuse_waiting(&agent);
+    });
+    assert!(is_refused(read));
 }
 
 #[test]

@@ -45,7 +45,7 @@ const fn with_variable(name: &'static str, kind: Kind, variable: &'static str) -
 }
 
 /// All keys.
-pub const KEYS: [Key; 18] = [
+pub const KEYS: [Key; 19] = [
     with_variable("vault", Kind::Path, "PASSMATE_VAULT"),
     with_variable("profile", Kind::Text, "PASSMATE_PROFILE"),
     with_variable("passphrase-file", Kind::Path, "PASSMATE_PASSPHRASE_FILE"),
@@ -68,6 +68,7 @@ pub const KEYS: [Key; 18] = [
     key("clipboard.clear-after", Kind::Text, Some("45s")),
     key("clipboard.osc52", Kind::Switch, Some("false")),
     key("pinentry.program", Kind::Text, None),
+    key("consent.passphrase", Kind::Switch, Some("false")),
 ];
 
 /// Keys of which a file may have one.
