@@ -10,6 +10,7 @@ use passmate_vault::record::{Domain, Text};
 use passmate_vault::{EditError, RecordId, Vault};
 
 use crate::answer::Reply;
+use crate::command::command;
 use crate::otp::{COUNTER_MAX, Counted, CountedCode, IMPORT_MIGRATION, Otp, OtpError};
 use crate::problem::{Problem, ProblemKind};
 use crate::records::find;
@@ -35,7 +36,10 @@ pub(crate) fn code_source(vault: &Vault, path: &str, field: Option<&str>) -> Rep
             Problem::new(
                 ProblemKind::NotFound,
                 format!("{path} has no field for one-time codes"),
-                "put the secret into its field otp: `passmate set PATH otp`",
+                format!(
+                    "put the secret into its field otp: {}",
+                    command(["passmate", "set"]).arg(path).arg("otp")
+                ),
             )
         })?,
     };
@@ -66,7 +70,10 @@ pub(crate) fn use_counter(
     let Otp::Counted(counted) = otp else {
         return Err(Problem::usage(
             format!("the codes of {path} follow the time, not a counter"),
-            "`passmate code PATH` shows the present one",
+            format!(
+                "{} shows the present one",
+                command(["passmate", "code"]).arg(path)
+            ),
         )
         .into());
     };

@@ -111,7 +111,10 @@ impl Problem {
         Self::new(
             ProblemKind::NotFound,
             format!("{path} has no field {name}"),
-            "`passmate show PATH` lists the fields that are set",
+            format!(
+                "{} lists the fields that are set",
+                command(["passmate", "show"]).arg(path)
+            ),
         )
     }
 

@@ -109,10 +109,17 @@ impl Key {
                 .and_then(|path| path.into_os_string().into_string().ok())
                 .map(Into::into),
         };
+        let is_number = self.kind == Kind::Text && typed.parse::<u64>().is_ok();
         let wrong = |why: &str| {
             Problem::usage(
                 format!("{typed:?} is no value for {}: {why}", self.name),
                 match self.default {
+                    // A number alone is the commonest mistake.
+                    Some(default) if is_number && default.parse::<jiff::Span>().is_ok() => {
+                        format!(
+                            "write {typed}m for minutes, {typed}s for seconds or {typed}h for hours"
+                        )
+                    }
                     Some(default) => format!("without it, {default} holds"),
                     None => "`passmate config show` shows what is set".to_owned(),
                 },
@@ -335,6 +342,10 @@ after-idle = \"5m\"
             assert_eq!(problem.kind, ProblemKind::Usage, "{name}");
             assert!(problem.message.contains(why), "{name}: {}", problem.message);
         }
+        let problem = key("lock.after-idle").set(&path, "20").unwrap_err();
+        assert!(problem.hint.contains("write 20m"), "{}", problem.hint);
+        let problem = key("color").set(&path, "20").unwrap_err();
+        assert!(!problem.hint.contains("20m"), "{}", problem.hint);
         assert_eq!(fs::read_to_string(&path).unwrap(), BEFORE);
     }
 

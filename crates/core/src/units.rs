@@ -3,7 +3,7 @@
 /// A length as people read it.
 #[must_use]
 pub fn readable(len: usize) -> String {
-    const UNITS: [(&str, usize); 2] = [("MiB", 1 << 20), ("KiB", 1 << 10)];
+    const UNITS: [(&str, usize); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
     let unit = UNITS.iter().find(|(_, size)| len >= *size);
     match unit {
         Some((name, size)) => format!("{}.{} {name}", len / size, len % size * 10 / size),
@@ -22,7 +22,8 @@ mod tests {
             (1023, "1023 bytes"),
             (1024, "1.0 KiB"),
             (1_500_000, "1.4 MiB"),
-            (usize::MAX, "17592186044415.9 MiB"),
+            (46_764 << 20, "45.6 GiB"),
+            (usize::MAX, "17179869183.9 GiB"),
         ] {
             assert_eq!(readable(len), shown);
         }

@@ -121,7 +121,10 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         return Err(Problem::new(
             ProblemKind::Cancelled,
             "no field has a value",
-            "nothing was changed; `passmate new PATH` makes an empty record",
+            format!(
+                "nothing was changed; {} makes an empty record",
+                command(["passmate", "new"]).arg(&args.path)
+            ),
         ));
     }
     let path = args.path.clone();

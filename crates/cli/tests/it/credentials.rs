@@ -333,6 +333,17 @@ fn docker_stores_gets_lists_and_erases_a_login() {
         let login = format!(r#"{{"ServerURL":"{hub}","Username":"alice","Secret":"{secret}"}}"#);
         assert_eq!(docker("store", &login), "");
     }
+    for (server, secret) in [("", "x"), (" ", "x"), (hub, ""), ("a\\nb", "x")] {
+        let login = format!(r#"{{"ServerURL":"{server}","Username":"bob","Secret":"{secret}"}}"#);
+        let file = home.write("login", login);
+        let mut command = home.command(&["docker-credential", "store"]);
+        let output = command.stdin(fs::File::open(file).unwrap()).output();
+        assert_eq!(
+            output.unwrap().status.code(),
+            Some(2),
+            "{server:?} {secret:?}"
+        );
+    }
     docker(
         "store",
         r#"{"ServerURL":"ghcr.example","Username":"bob","Secret":"x"}"#,

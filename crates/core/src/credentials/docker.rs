@@ -52,13 +52,22 @@ impl Login {
     /// # Errors
     /// It is no login.
     pub fn parse(text: &str) -> Result<Self, Problem> {
+        let wrong = |what: &str| {
+            let hint = "docker calls this command; see docs/scripts.md for the setting";
+            Problem::usage(what, hint)
+        };
         // The parser's message could hold a part of the password.
-        serde_json::from_str(text).map_err(|_| {
-            Problem::usage(
-                "this is no login",
-                "docker calls this command; see docs/scripts.md for the setting",
-            )
-        })
+        let login: Self = serde_json::from_str(text).map_err(|_| wrong("this is no login"))?;
+        if login.server.trim().is_empty() {
+            return Err(wrong("the address of the registry is empty"));
+        }
+        if login.server.chars().any(char::is_control) {
+            return Err(wrong("the address of the registry has a control character"));
+        }
+        if login.secret.is_empty() {
+            return Err(wrong("the password is empty"));
+        }
+        Ok(login)
     }
 
     /// What docker reads of `get`.
