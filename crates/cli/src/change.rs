@@ -25,11 +25,14 @@ pub(crate) fn change(
 pub(crate) fn future_text(edited: &Edited) -> Option<String> {
     let what = match edited.from_future {
         0 => return None,
-        1 => "a change that was stamped in the future has".to_owned(),
-        count => format!("{count} changes that were stamped in the future have"),
+        1 => "a change that was stamped more than a day after the present has".to_owned(),
+        count => {
+            format!("{count} changes that were stamped more than a day after the present have")
+        }
     };
     Some(format!(
-        "{what} the present time now, so that this edit wins"
+        "{what} the present time now, so that this edit wins; if the clock of this device is \
+         behind, set it: their times were right"
     ))
 }
 
@@ -48,7 +51,7 @@ pub(crate) fn change_and(
             meter.stop();
             told = tell(edited);
             if let Some(text) = future_text(edited) {
-                app.out.note(&text);
+                app.out.warn(&text);
             }
         })
     })?;

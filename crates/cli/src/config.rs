@@ -43,25 +43,31 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "CMD")]
     pub(crate) passphrase_command: Option<String>,
     /// Print one JSON object; an error is one too, on standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "json")]
     pub(crate) json: bool,
     /// Never ask; fail where an answer is needed
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "no_input")]
     pub(crate) no_input: bool,
     /// Never contact a server; a shared folder is still synced
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "offline")]
     pub(crate) offline: bool,
     /// Answer yes to every question but that of `sync --replace-remote`
-    #[arg(long, global = true)]
+    #[arg(long, global = true, overrides_with = "yes")]
     pub(crate) yes: bool,
     /// Why the command needs a record, for the person who is asked whether it may have it
     #[arg(long, global = true, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
     /// Print only answers and errors
-    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        conflicts_with = "verbose",
+        overrides_with = "quiet"
+    )]
     pub(crate) quiet: bool,
     /// Print details too
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, overrides_with = "verbose")]
     pub(crate) verbose: bool,
     /// When to print in colour
     #[arg(long, global = true, value_name = "WHEN")]

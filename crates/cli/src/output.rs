@@ -8,6 +8,7 @@
 //!    `passmate show PATH FIELD`: a script gets the bytes that are stored.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anstyle::{AnsiColor, Style};
 use passmate_core::escape::{escape, json_line};
@@ -17,7 +18,7 @@ use passmate_core::sync_all::{Level, Notice};
 use zeroize::Zeroizing;
 
 use crate::exit::code_of;
-use crate::wording::{keep_option, wrap};
+use crate::wording::{ANSWER_INDENT, keep_option, wrap, wrap_with};
 
 /// The way out.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub(crate) struct Output {
     is_colored: bool,
     /// The option by which the person named the vault.
     option: Option<String>,
+    /// Warnings for a program that reads JSON: an error is one object, which has them.
+    held: Arc<Mutex<Vec<String>>>,
 }
 
 impl Output {
@@ -52,6 +55,7 @@ impl Output {
             is_terminal,
             is_colored,
             option: None,
+            held: Arc::default(),
         }
     }
 
@@ -63,6 +67,18 @@ impl Output {
     /// An answer: one line.
     pub(crate) fn line(&self, text: &str) -> Result<(), Problem> {
         write_out(format!("{}\n", escape(text)).as_bytes())
+    }
+
+    /// An answer in words, which a terminal gets broken between them.
+    pub(crate) fn sentence(&self, text: &str) -> Result<(), Problem> {
+        self.styled_sentence(&escape(text))
+    }
+
+    /// The same of parts that were escaped and styled one by one.
+    pub(crate) fn styled_sentence(&self, text: &str) -> Result<(), Problem> {
+        let columns = self.columns().unwrap_or(0);
+        let text = wrap_with(text, columns, ANSWER_INDENT);
+        write_out(format!("{text}\n").as_bytes())
     }
 
     /// An answer in bytes, with a line feed behind it.
@@ -121,9 +137,26 @@ impl Output {
 
     /// Something that matters although the command came through.
     pub(crate) fn warn(&self, text: &str) {
-        if !self.is_quiet {
+        if self.is_quiet {
+            return;
+        }
+        if self.json && !io::stderr().is_terminal() {
+            self.held().push(text.to_owned());
+        } else {
             self.say(&format!("warning: {text}"));
         }
+    }
+
+    /// Writes the warnings that an error would have had, before another program takes over or after
+    /// the command came through.
+    pub(crate) fn tell_held(&self) {
+        for text in std::mem::take(&mut *self.held()) {
+            self.say(&format!("warning: {text}"));
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<String>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a sync found worth telling.
@@ -205,10 +238,15 @@ impl Output {
                 "error": problem.message,
                 "hint": keep_option(&problem.hint, self.option.as_deref()),
             });
-            if let (Some(members), false) = (object.as_object_mut(), problem.candidates.is_empty())
-            {
-                let candidates = problem.candidates.as_slice();
-                members.insert("candidates".to_owned(), candidates.into());
+            let held = std::mem::take(&mut *self.held());
+            let lists = [
+                ("candidates", problem.candidates.clone()),
+                ("warnings", held),
+            ];
+            for (name, list) in lists {
+                if let (Some(members), false) = (object.as_object_mut(), list.is_empty()) {
+                    members.insert(name.to_owned(), list.into());
+                }
             }
             let _ = writeln!(io::stderr(), "{}", json_line(&object));
             return;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use passmate_core::harden::harden;
 use passmate_core::problem::{Problem, ProblemKind};
@@ -48,6 +48,15 @@ pub fn main() -> ExitCode {
             .arg_required_else_help(true)
             .subcommand_required(true);
         return match needed.try_get_matches() {
+            // Its message would list commands that are not for people.
+            Err(error) if error.kind() == ErrorKind::MissingSubcommand => {
+                let problem = Problem::usage(
+                    "no command is named",
+                    "`passmate --help` lists the commands; on a terminal `passmate` alone is a full \
+                     screen",
+                );
+                end(&cli.global.output(), Err(problem))
+            }
             Err(error) => usage(&error),
             Ok(_) => ExitCode::from(code_of(ProblemKind::Usage)),
         };
@@ -124,7 +133,10 @@ fn arguments(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 pub(crate) fn end(out: &Output, result: Result<ExitCode, Problem>) -> ExitCode {
     match result {
-        Ok(code) => code,
+        Ok(code) => {
+            out.tell_held();
+            code
+        }
         Err(problem) => {
             out.problem(&problem);
             ExitCode::from(code_of(problem.kind))
@@ -220,12 +232,13 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         .map(str::trim)
         .collect();
     let message = message.join(" ");
-    let hint = match line("tip:") {
-        Some(tip) => tip,
-        None if error.kind() == ErrorKind::InvalidUtf8 => {
-            "paths of records, names of fields and all other words are UTF-8 text"
+    let hint = match (unknown_argument(error), line("tip:")) {
+        (Some(hint), _) => hint,
+        (None, Some(tip)) => tip.to_owned(),
+        (None, None) if error.kind() == ErrorKind::InvalidUtf8 => {
+            "paths of records, names of fields and all other words are UTF-8 text".to_owned()
         }
-        None => "`passmate --help` and `passmate COMMAND --help` show what there is",
+        (None, None) => help_of(&named_command()),
     };
     let problem = Problem::usage(message.strip_prefix("error: ").unwrap_or(&message), hint);
     end(
@@ -237,4 +250,77 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         ),
         Err(problem),
     )
+}
+
+/// The command that the arguments name, with the commands above it.
+fn named_command() -> Vec<clap::Command> {
+    let mut named = vec![Cli::command()];
+    for word in std::env::args_os().skip(1) {
+        let found = named
+            .last()
+            .and_then(|command| command.find_subcommand(&word));
+        if let Some(found) = found.filter(|found| !found.is_hide_set()).cloned() {
+            named.push(found);
+        }
+    }
+    named
+}
+
+fn help_of(named: &[clap::Command]) -> String {
+    match named {
+        [_, commands @ ..] if !commands.is_empty() => {
+            let names: Vec<_> = commands.iter().map(clap::Command::get_name).collect();
+            format!("`passmate {} --help` shows what it takes", names.join(" "))
+        }
+        _ => "`passmate --help` and `passmate COMMAND --help` show what there is".to_owned(),
+    }
+}
+
+/// What may have been meant by an argument that a command does not take.
+fn unknown_argument(error: &clap::Error) -> Option<String> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let named = named_command();
+    let command = named.last()?;
+    let mut letters = argument.strip_prefix('-').unwrap_or_default().chars();
+    if let (Some(letter), None) = (letters.next(), letters.next())
+        && letter.is_ascii_alphabetic()
+    {
+        let options = command
+            .get_arguments()
+            .filter(|option| !option.is_hide_set());
+        let names = options.filter_map(clap::Arg::get_long);
+        let meant: Vec<_> = names
+            .filter(|name| name.starts_with(letter))
+            .map(|name| format!("--{name}"))
+            .collect();
+        return Some(match meant.as_slice() {
+            [] => help_of(&named),
+            meant => format!("did you mean {}?", meant.join(" or ")),
+        });
+    }
+    (command.get_name() == "set" && !argument.starts_with('-')).then(|| {
+        "a value is never an argument, because other programs can read those: leave it out, and \
+         type it when you are asked, or pipe it in"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_of_the_command_is_named() {
+        let command = |name: &'static str| clap::Command::new(name);
+        assert_eq!(
+            help_of(&[command("passmate"), command("sync"), command("setup")]),
+            "`passmate sync setup --help` shows what it takes"
+        );
+        assert!(help_of(&[command("passmate")]).contains("COMMAND"));
+    }
 }

@@ -5,8 +5,10 @@ use std::borrow::Cow;
 
 use textwrap::{Options, WordSeparator, WordSplitter};
 
-/// The first column of a line that goes on, behind the name of the program.
-const INDENT: &str = "          ";
+/// Before a line that goes on, behind the name of the program.
+const MESSAGE_INDENT: &str = "          ";
+/// Before a line of an answer that goes on.
+pub(crate) const ANSWER_INDENT: &str = "    ";
 /// Narrower terminals break the lines themselves.
 const COLUMNS_MIN: usize = 40;
 /// Takes the place of a blank inside of a command, which is not broken: it is to be pasted.
@@ -39,8 +41,13 @@ pub(crate) fn keep_option<'a>(text: &'a str, option: Option<&str>) -> Cow<'a, st
     Cow::Owned(kept)
 }
 
-/// The text in lines of so many columns at most, unless a word or a command is longer.
+/// A message in lines of so many columns at most, unless a word or a command is longer.
 pub(crate) fn wrap(text: &str, columns: usize) -> String {
+    wrap_with(text, columns, MESSAGE_INDENT)
+}
+
+/// The same of any text.
+pub(crate) fn wrap_with(text: &str, columns: usize, indent: &str) -> String {
     if columns < COLUMNS_MIN {
         return text.to_owned();
     }
@@ -52,7 +59,7 @@ pub(crate) fn wrap(text: &str, columns: usize) -> String {
     });
     let joined = parts.collect::<Vec<_>>().join("`");
     let options = Options::new(columns)
-        .subsequent_indent(INDENT)
+        .subsequent_indent(indent)
         .break_words(false)
         .word_separator(WordSeparator::AsciiSpace)
         .word_splitter(WordSplitter::NoHyphenation);

@@ -125,7 +125,7 @@ fn print(app: &App, Finding { kind, places }: &Finding) -> Result<(), Problem> {
         named.push(format!("{more} more (--json names all)"));
     }
     app.out
-        .styled_line(&format!("{word} {}: {why}", named.join(", ")))
+        .styled_sentence(&format!("{word} {}: {why}", named.join(", ")))
 }
 
 fn object(Finding { kind, places }: &Finding) -> Value {

@@ -1,4 +1,5 @@
 use passmate_core::api::VaultApi;
+use passmate_core::command::command;
 use passmate_core::edit::{Edit, RecordText};
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_vault::login::FieldRole;
@@ -29,6 +30,14 @@ pub(crate) struct Args {
 const NEW_FIELDS: [FieldRole; 3] = [FieldRole::User, FieldRole::Password, FieldRole::Url];
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
+    if app.ask.no_input {
+        let set = command(["passmate", "set"]).arg(&args.path);
+        return Err(Problem::new(
+            ProblemKind::Cancelled,
+            "an editor asks a person, and --no-input forbids to ask",
+            format!("{set} takes a value from a pipe, and `passmate add --fields` a whole record"),
+        ));
+    }
     let mut vault = app.open_to_change()?;
     let path = path_to_change(app, &mut *vault, &args.path)?;
     edit(app, &mut vault, &path, |done| {

@@ -1,6 +1,6 @@
 use passmate_core::clock::local_time;
 use passmate_core::escape::escape_path;
-use passmate_core::problem::Problem;
+use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::{DeletedEntry, RecordEntry};
 use serde_json::json;
 
@@ -33,10 +33,12 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     if args.deleted {
         let mut deleted = plain(vault.trash())?;
         deleted.retain(|record| is_wanted(&record.path));
+        check_found(&term, deleted.is_empty(), "deleted record")?;
         return list_deleted(app, &deleted);
     }
     let mut records = plain(vault.list())?;
     records.retain(|record| is_wanted(&record.path));
+    check_found(&term, records.is_empty(), "record")?;
     if app.out.json {
         let records: Vec<_> = records.iter().map(object).collect();
         return app.out.object(json!({ "records": records }));
@@ -47,6 +49,21 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
             .try_for_each(|record| app.out.line(&escape_path(&record.path)));
     }
     tree::print(app, &records)
+}
+
+/// A term that matches nothing is an error, as in `passmate find`. An empty vault is none.
+fn check_found(term: &str, is_empty: bool, what: &str) -> Result<(), Problem> {
+    if term.is_empty() || !is_empty {
+        return Ok(());
+    }
+    Err(Problem::new(
+        ProblemKind::NotFound,
+        format!("no {what} has {term} in its path"),
+        match what {
+            "record" => "`passmate find` searches fields too; `passmate ls` lists all records",
+            _ => "`passmate ls --deleted` lists all of them",
+        },
+    ))
 }
 
 /// One line each, with the time of the deletion and the id; `passmate restore` takes path or id.

@@ -42,6 +42,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<ExitCode, Problem> {
     let filled = fill(app, args)?;
     command.envs(filled.pairs());
     if args.no_masking {
+        app.out.tell_held();
         return Err(replace(command));
     }
     for (reference, value) in filled.secrets() {

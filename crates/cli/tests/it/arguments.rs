@@ -97,6 +97,7 @@ fn without_a_command_and_a_terminal_it_is_an_error_of_usage() {
             2 - usize::from(option == "--json"),
             "{said}"
         );
+        assert!(!said.contains("clipboard-holder"), "{said}");
     }
 }
 
@@ -139,5 +140,32 @@ fn variables_that_are_no_text_are_two_lines() {
         let args = [OsStr::new("edit"), OsStr::new("web/shop")];
         let output = run(&args, Some((name, bytes)));
         has_two_lines(&output, &name);
+    }
+}
+
+#[test]
+fn what_may_have_been_meant_by_a_wrong_argument_is_named() {
+    for (args, hint) in [
+        (&["gen", "x", "-l", "24"][..], "did you mean --length?"),
+        (&["set", "x", "url", "foo"], "a value is never an argument"),
+        (&["show", "x", "y", "z"], "`passmate show --help`"),
+        (&["sync", "status", "x"], "`passmate sync status --help`"),
+        (&["show", "x", "--revael"], "'--reveal'"),
+    ] {
+        let words: Vec<_> = args.iter().map(OsStr::new).collect();
+        let output = run(&words, None);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        has_two_lines(&output, &args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(hint), "{said}");
+    }
+}
+
+#[test]
+fn an_option_that_an_alias_has_may_be_given_again() {
+    for option in ["--no-input", "--json", "--yes", "--offline", "-q", "-v"] {
+        let words = [option, "profiles", option].map(OsStr::new);
+        let output = run(&words, None);
+        assert_eq!(output.status.code(), Some(0), "{option}: {output:?}");
     }
 }

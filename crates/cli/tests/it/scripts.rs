@@ -1,8 +1,10 @@
 //! What scripts use: `read`, alone and with the programs that docs/scripts.md names.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::support::{Home, answer};
 
@@ -48,7 +50,7 @@ fn ansible_reads_the_password_of_its_vault() {
     let script = "#!/bin/sh\nexec passmate --no-input read passmate://ansible/password\n";
     assert!(section("Ansible").replace("\n    ", "\n").contains(script));
     let path = home.write("vault-password", script);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o700)).unwrap();
     home.write("secret.yml", "a: 1\n");
     let ansible = |operation: &str| {
         let mut command = home.program("ansible-vault");
@@ -89,5 +91,65 @@ fn systemd_creds_encrypts_a_value() {
     assert_eq!(
         sh("systemd-creds decrypt --name=db made -"),
         "battery staple"
+    );
+}
+
+#[test]
+fn a_list_of_nothing_is_an_error_if_something_was_looked_for() {
+    let home = Home::with(&[("web/shop", "user", "bob")]);
+    assert_eq!(home.answer(&["ls", "SHOP", "--flat"]), "web/shop\n");
+    for args in [
+        &["ls", "nosuch"][..],
+        &["ls", "nosuch", "--flat"],
+        &["ls", "shop", "--deleted"],
+    ] {
+        assert_eq!(home.failure(args).0, 10, "{args:?}");
+    }
+    assert_eq!(Home::with(&[]).answer(&["ls"]), "");
+}
+
+#[test]
+fn nothing_asks_a_person_where_no_input_is_wanted() {
+    let home = Home::with(&[("web/shop", "user", "bob")]);
+    let mut command = home.command(&["edit", "web/shop", "--no-input"]);
+    let output = command.env("EDITOR", "touch ran; true").output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(!home.path().join("ran").exists());
+}
+
+#[test]
+fn an_error_in_json_is_one_object_with_the_warnings_before_it() {
+    let home = Home::with(&[("web/shop", "user", "bob")]);
+    let passphrase = home.path().join("passphrase");
+    fs::set_permissions(passphrase, Permissions::from_mode(0o644)).unwrap();
+    let output = home.run(&["show", "none", "--json"]);
+    assert_eq!(output.status.code(), Some(10));
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["code"], 10);
+    let warning = error["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("other users can read"), "{warning}");
+    // Without an error they are lines.
+    let output = home.run(&["ls", "--json"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with("passmate: warning: other users"), "{said}");
+}
+
+#[test]
+fn an_edit_that_moves_times_to_the_present_says_so_to_scripts_too() {
+    let home = Home::with(&[("web/shop", "user", "bob")]);
+    home.set_in_the_future("web/shop", "user", "eve");
+    let mut command = home.command(&["set", "web/shop", "user"]);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"amy").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("if the clock of this device is behind"),
+        "{said}"
     );
 }

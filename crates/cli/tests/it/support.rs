@@ -42,6 +42,16 @@ impl Home {
         home
     }
 
+    /// A change that is stamped in ten days.
+    pub(crate) fn set_in_the_future(&self, path: &str, field: &str, value: &str) {
+        let passphrase = Passphrase::from(PASSPHRASE.to_owned());
+        let mut session = Session::open(self.location(), passphrase).unwrap();
+        let id = VaultApi::record(&mut session, path).unwrap().id;
+        let set = session.edit(|vault, now| vault.set(&id.into(), field, value, now + 864_000));
+        set.unwrap();
+        session.save().unwrap();
+    }
+
     fn location(&self) -> VaultLocation {
         let path = self.path().join(".local/share/passmate/vault.pmdb");
         VaultLocation::new(path).with_params(Params::new(4, 1, 1).unwrap())

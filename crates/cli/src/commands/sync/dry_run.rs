@@ -83,7 +83,7 @@ fn print_preview(
     for (place, report, records) in places.into_iter().flatten() {
         let (place, counted) = (escape(place), counted(report));
         app.out
-            .line(&format!("a sync with {place} would be: {counted}"))?;
+            .sentence(&format!("a sync with {place} would be: {counted}"))?;
         last::print(app, records)?;
     }
     Ok(())

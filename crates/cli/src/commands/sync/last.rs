@@ -41,7 +41,7 @@ pub(super) fn print(app: &App, records: &[RecordReport]) -> Result<(), Problem> 
             text,
             is_field,
         } = line;
-        app.out.styled_line(&match is_field {
+        app.out.styled_sentence(&match is_field {
             false => format!("{name}: {text}"),
             true => format!("  {}: {text}", app.out.styled(NAME, name)),
         })

@@ -61,7 +61,7 @@ fn object(standing: &Standing) -> serde_json::Value {
 }
 
 fn print(app: &App, standing: &Standing) -> Result<(), Problem> {
-    let line = |text: String| app.out.line(&text);
+    let line = |text: String| app.out.sentence(&text);
     if let Some(status) = &standing.server {
         print_server(app, status)?;
     }
@@ -95,7 +95,7 @@ fn print(app: &App, standing: &Standing) -> Result<(), Problem> {
 }
 
 fn print_content(app: &App, content: &Content) -> Result<(), Problem> {
-    let line = |text: String| app.out.line(&text);
+    let line = |text: String| app.out.sentence(&text);
     if let Some(since) = content.history_since {
         line(format!(
             "history: since {}; what was before is in a file beside the vault of the device that \
@@ -114,7 +114,7 @@ fn print_content(app: &App, content: &Content) -> Result<(), Problem> {
 }
 
 fn print_server(app: &App, status: &Status) -> Result<(), Problem> {
-    let line = |text: String| app.out.line(&text);
+    let line = |text: String| app.out.sentence(&text);
     line(format!(
         "server: {}:{}{}",
         status.host,
