@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use self::folder::Folder;
 pub(crate) use self::folder::delete_leftovers;
-pub(crate) use self::keep::kept;
+pub(crate) use self::keep::{Kept, kept};
 use self::program::{KNOWN, Program};
 use crate::app::App;
 

@@ -2,17 +2,19 @@
 //!  - a vault that was locked meanwhile, or whose agent ended, is opened again, which asks for the
 //!    passphrase;
 //!  - after another failure the person says how to go on, and the end of the input gives nothing up;
-//!  - without a person the text goes into a file that only its owner can read, in memory unless the
-//!    person agreed to the disk, and the error names the file;
+//!  - until then the text is in a file that only its owner can read, in memory unless the person
+//!    agreed to the disk: Ctrl-C at a question does not lose it. It stays there without a person, and
+//!    the error names it;
 //!  - text that came through a pipe belongs to the script that sent it.
 
 use passmate_core::api::VaultApi;
 use passmate_core::edit::{Edit, Edited, RecordText};
 use passmate_core::problem::{Problem, ProblemKind};
+use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::change::change_and;
-use crate::editor::{kept, page};
+use crate::editor::{Kept, kept, page};
 use crate::report::plain;
 
 /// Where a text comes from.
@@ -50,6 +52,7 @@ pub(crate) fn save(
     mut tell: impl FnMut(&Edited) -> Result<(), Problem>,
 ) -> Result<Ended, Problem> {
     let mut was_opened_again = false;
+    let mut text = Text::default();
     loop {
         let mut is_saved = false;
         let changed = change_and(app, &mut **vault, &edit, |edited| {
@@ -67,16 +70,17 @@ pub(crate) fn save(
             tell(&edited_of(&edit))?;
             return Ok(Ended::Saved);
         }
+        text.keep(app, &edit, origin)?;
         let problem = if is_away(&problem) && !was_opened_again {
             was_opened_again = true;
-            match open_again(app, vault, &problem) {
+            match open_again(app, vault, &problem, text.file.as_ref()) {
                 Ok(()) => continue,
                 Err(problem) => problem,
             }
         } else {
             problem
         };
-        match ask(app, &edit, origin, problem)? {
+        match ask(app, &edit, origin, problem, &mut text)? {
             Wish::EditAgain => return Ok(Ended::EditAgain),
             Wish::TryAgain => {
                 was_opened_again = false;
@@ -95,7 +99,7 @@ pub(crate) fn with_vault<T>(
 ) -> Result<T, Problem> {
     match call(&mut **vault) {
         Err(problem) if is_away(&problem) => {
-            open_again(app, vault, &problem)?;
+            open_again(app, vault, &problem, None)?;
             call(&mut **vault)
         }
         done => done,
@@ -107,15 +111,55 @@ const fn is_away(problem: &Problem) -> bool {
     matches!(problem.kind, ProblemKind::Locked | ProblemKind::Other)
 }
 
-fn open_again(app: &App, vault: &mut Box<dyn VaultApi>, why: &Problem) -> Result<(), Problem> {
-    if app.ask.has_person() {
-        app.out.warn(&format!(
-            "{}; what you typed is still here, and the vault is opened again",
-            why.message
-        ));
+fn open_again(
+    app: &App,
+    vault: &mut Box<dyn VaultApi>,
+    why: &Problem,
+    kept: Option<&Kept>,
+) -> Result<(), Problem> {
+    match kept {
+        Some(kept) => app.out.warn(&format!(
+            "{}; what you typed is in {} until it is saved",
+            why.message,
+            kept.file()
+        )),
+        None if app.ask.has_person() => app.out.warn(&why.message),
+        None => {}
     }
     *vault = app.open_to_change()?;
     Ok(())
+}
+
+/// The text of an edit that failed.
+#[derive(Default)]
+struct Text {
+    text: Zeroizing<String>,
+    /// Where it is while a person is asked.
+    file: Option<Kept>,
+}
+
+impl Text {
+    fn keep(&mut self, app: &App, edit: &Edit, origin: Origin) -> Result<(), Problem> {
+        if origin == Origin::Pipe || self.file.is_some() {
+            return Ok(());
+        }
+        self.text = typed(edit).map(page).transpose()?.unwrap_or_default();
+        if app.ask.has_person() {
+            match Kept::new(app, &self.text) {
+                Ok(kept) => self.file = Some(kept),
+                Err(problem) => app.out.warn(&problem.message),
+            }
+        }
+        Ok(())
+    }
+
+    /// The problem that also says where the text stays.
+    fn stay(&mut self, app: &App, problem: Problem) -> Problem {
+        match self.file.take() {
+            Some(kept) => kept.stay(problem),
+            None => kept(app, problem, &self.text),
+        }
+    }
 }
 
 /// The record that an edit makes or changes, as it was typed.
@@ -174,13 +218,18 @@ fn is_missing(vault: &mut dyn VaultApi, path: &str) -> bool {
 ///
 /// # Errors
 /// The person gave it up, or the text was kept in a file.
-fn ask(app: &App, edit: &Edit, origin: Origin, problem: Problem) -> Result<Wish, Problem> {
+fn ask(
+    app: &App,
+    edit: &Edit,
+    origin: Origin,
+    problem: Problem,
+    text: &mut Text,
+) -> Result<Wish, Problem> {
     if origin == Origin::Pipe {
         return Err(problem);
     }
-    let text = typed(edit).map(page).transpose()?.unwrap_or_default();
     if !app.ask.has_person() || app.ask.yes {
-        return Err(kept(app, problem, &text));
+        return Err(text.stay(app, problem));
     }
     app.out.warn(&problem.message);
     if origin == Origin::Editor && is_about_text(problem.kind) {
@@ -199,12 +248,14 @@ fn ask(app: &App, edit: &Edit, origin: Origin, problem: Problem) -> Result<Wish,
     loop {
         let typed = app.ask.line(&format!(
             "{again}{edit_it}, give it up (g), or keep the text in a file (Enter)? "
-        ))?;
+        ));
+        // Without an answer it stays in the file.
+        let typed = typed.unwrap_or_default();
         match typed.to_lowercase().as_str() {
             "t" => return Ok(Wish::TryAgain),
             "e" if origin == Origin::Editor => return Ok(Wish::EditAgain),
             "g" => return Err(problem),
-            "" => return Err(kept(app, problem, &text)),
+            "" => return Err(text.stay(app, problem)),
             _ => app.out.warn("type one of these letters, or Enter"),
         }
     }

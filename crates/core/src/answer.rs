@@ -159,7 +159,7 @@ fn no_record(
                     1 => "it is a folder with 1 record".to_owned(),
                     count => format!("it is a folder with {count} records"),
                 };
-                (what, format!("{list} lists them"))
+                (what, format!("{list} lists what is in it"))
             }
             Namesake::Deleted { path } => {
                 let restore = command(["passmate", "restore"]).arg(path);

@@ -89,7 +89,12 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         }
         (0, _) => Err(Problem::new(
             ProblemKind::File,
-            format!("{unreadable} files or folders cannot be read, so nobody knows what they hold"),
+            match unreadable {
+                1 => "1 file or folder cannot be read, so nobody knows what it holds".to_owned(),
+                count => format!(
+                    "{count} files or folders cannot be read, so nobody knows what they hold"
+                ),
+            },
             "run it as a user who can read them, or name other folders",
         )),
         (1, _) => Err(found("a value of this vault stands in a file")),

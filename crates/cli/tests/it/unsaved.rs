@@ -161,6 +161,19 @@ fn typed_values_are_saved_though_the_vault_was_locked_meanwhile() {
 }
 
 #[test]
+fn ctrl_c_at_the_question_for_the_passphrase_leaves_the_text() {
+    let home = WithAgent::new(&format!("{PROGRAM} lock"));
+    let mut terminal = Terminal::start(&home.0, &["edit", "web/shop"]);
+    terminal.wait_for("Master passphrase: ");
+    assert!(terminal.text().contains("until it is saved"));
+    terminal.type_keys("\u{3}");
+    let (said, code) = terminal.finish();
+    assert_ne!(code, 0, "{said}");
+    let said = said.replace('\n', " ");
+    assert!(kept(&said).contains("user = \"alice\""), "{said}");
+}
+
+#[test]
 fn the_secret_of_codes_is_typed_once_and_checked_at_once() {
     let home = home("");
     let mut terminal = Terminal::start(&home, &["set", "web/shop", "otp"]);
