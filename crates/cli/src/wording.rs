@@ -102,5 +102,8 @@ mod tests {
         );
         assert_eq!(wrap(text, 20), text);
         assert_eq!(wrap("short", 80), "short");
+        let answer = "last sync: 2026-11-27 16:14, 12 received, 3 sent, no conflicts";
+        let lines = "last sync: 2026-11-27 16:14, 12 received, 3\n    sent, no conflicts";
+        assert_eq!(wrap_with(answer, 45, ANSWER_INDENT), lines);
     }
 }

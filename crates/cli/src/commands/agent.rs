@@ -82,7 +82,10 @@ pub(crate) fn unlock(app: &App, _: &UnlockArgs) -> Result<(), Problem> {
 
 pub(crate) fn lock(out: &Output) -> Result<(), Problem> {
     match Agent::connect(&place()?)? {
-        Some(mut agent) => agent.lock(None)?,
+        Some(mut agent) => {
+            agent.lock(None)?;
+            out.note("all vaults are locked");
+        }
         None => out.note("no agent runs, so no vault is unlocked"),
     }
     out.done()
@@ -150,7 +153,7 @@ fn approve(app: &App) -> Result<(), Problem> {
         ));
     }
     for question in questions {
-        app.out.line(&escape(&question.text))?;
+        app.out.sentence(&escape(&question.text))?;
         let decision = loop {
             // Whoever types the passphrase here does not see it either.
             let typed = app.ask.optional(
@@ -210,7 +213,7 @@ fn status(out: &Output) -> Result<(), Problem> {
     let Some(status) = &status else {
         return out.line("no agent runs");
     };
-    out.line(&format!("the agent runs as process {}", status.pid))?;
+    out.sentence(&format!("the agent runs as process {}", status.pid))?;
     let DesktopStatus {
         tells_of_sleep,
         tells_of_screen_lock,
@@ -220,23 +223,23 @@ fn status(out: &Output) -> Result<(), Problem> {
         (tells_of_screen_lock, "the screen is locked"),
     ] {
         if !is_told {
-            out.line(&format!(
+            out.sentence(&format!(
                 "nothing tells it that {what}: only time and `passmate lock` lock"
             ))?;
         }
     }
     if status.vaults.is_empty() {
-        return out.line("no vault is unlocked");
+        return out.sentence("no vault is unlocked");
     }
     for vault in vaults {
         let path = escape(&vault.path.display().to_string());
         let minutes = vault.locks_in.div_ceil(60);
-        out.line(&format!(
+        out.sentence(&format!(
             "unlocked: {path}; without a command it locks in {minutes} minutes"
         ))?;
-        out.line(&sync_text(&vault.sync))?;
+        out.sentence(&sync_text(&vault.sync))?;
         if let Some(fault) = &vault.log_fault {
-            out.line(&format!("uses are not logged: {}", escape(fault)))?;
+            out.sentence(&format!("uses are not logged: {}", escape(fault)))?;
         }
     }
     Ok(())

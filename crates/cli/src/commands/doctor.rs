@@ -139,12 +139,12 @@ fn show(out: &Output, checkup: &Checkup) -> Result<(), Problem> {
     } else {
         for fact in &checkup.facts {
             let name = out.styled(NAME, fact.name);
-            out.styled_line(&format!("{name}: {}", escape(&out.with_vault(&fact.text))))?;
+            out.styled_sentence(&format!("{name}: {}", escape(&out.with_vault(&fact.text))))?;
         }
         for found in &checkup.findings {
             let word = out.styled(NOTICE, "finding");
-            out.styled_line(&format!("{word}: {}", escape(&found.message)))?;
-            out.styled_line(&format!(
+            out.styled_sentence(&format!("{word}: {}", escape(&found.message)))?;
+            out.styled_sentence(&format!(
                 "  remedy: {}",
                 escape(&out.with_vault(&found.remedy))
             ))?;

@@ -37,7 +37,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }
     shown
         .into_iter()
-        .try_for_each(|entry| app.out.line(&text(entry)))
+        .try_for_each(|entry| app.out.sentence(&text(entry)))
 }
 
 fn text(entry: &UseEntry) -> String {

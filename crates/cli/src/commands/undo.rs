@@ -69,7 +69,8 @@ fn tell(app: &App, edited: &Edited, done: &str) -> Result<(), Problem> {
     } else {
         ""
     };
-    app.out.line(&format!("{done}: {nothing}{}", step.text()))?;
+    app.out
+        .sentence(&format!("{done}: {nothing}{}", step.text()))?;
     if let Some(warning) = step.warning() {
         app.out.warn(&warning);
     }

@@ -27,7 +27,7 @@ pub(super) fn run(app: &App) -> Result<(), Problem> {
     } else {
         for found in server.iter().chain(&folder) {
             for line in lines(&found.held) {
-                app.out.line(&line)?;
+                app.out.sentence(&line)?;
             }
         }
         let is_unseen = server_problem.is_some() || folder_problem.is_some();
