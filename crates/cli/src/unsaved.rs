@@ -70,10 +70,16 @@ pub(crate) fn save(
             tell(&edited_of(&edit))?;
             return Ok(Ended::Saved);
         }
+        let is_asked = app.ask.has_person() && !app.ask.yes;
+        if origin == Origin::Editor && is_about_text(problem.kind) && is_asked {
+            app.out.warn(&problem.message);
+            app.ask.confirm_unless_no("Edit it again?")?;
+            return Ok(Ended::EditAgain);
+        }
         text.keep(app, &edit, origin)?;
         let problem = if is_away(&problem) && !was_opened_again {
             was_opened_again = true;
-            match open_again(app, vault, &problem, text.file.as_ref()) {
+            match open_again(app, vault, &text.told(&problem)) {
                 Ok(()) => continue,
                 Err(problem) => problem,
             }
@@ -99,7 +105,7 @@ pub(crate) fn with_vault<T>(
 ) -> Result<T, Problem> {
     match call(&mut **vault) {
         Err(problem) if is_away(&problem) => {
-            open_again(app, vault, &problem, None)?;
+            open_again(app, vault, &problem.message)?;
             call(&mut **vault)
         }
         done => done,
@@ -111,20 +117,9 @@ const fn is_away(problem: &Problem) -> bool {
     matches!(problem.kind, ProblemKind::Locked | ProblemKind::Other)
 }
 
-fn open_again(
-    app: &App,
-    vault: &mut Box<dyn VaultApi>,
-    why: &Problem,
-    kept: Option<&Kept>,
-) -> Result<(), Problem> {
-    match kept {
-        Some(kept) => app.out.warn(&format!(
-            "{}; what you typed is in {} until it is saved",
-            why.message,
-            kept.file()
-        )),
-        None if app.ask.has_person() => app.out.warn(&why.message),
-        None => {}
+fn open_again(app: &App, vault: &mut Box<dyn VaultApi>, why: &str) -> Result<(), Problem> {
+    if app.ask.has_person() {
+        app.out.warn(why);
     }
     *vault = app.open_to_change()?;
     Ok(())
@@ -136,6 +131,8 @@ struct Text {
     text: Zeroizing<String>,
     /// Where it is while a person is asked.
     file: Option<Kept>,
+    /// They know where.
+    is_told: bool,
 }
 
 impl Text {
@@ -151,6 +148,18 @@ impl Text {
             }
         }
         Ok(())
+    }
+
+    /// What went wrong, and once where the text is.
+    fn told(&mut self, problem: &Problem) -> String {
+        match &self.file {
+            Some(kept) if !self.is_told => {
+                self.is_told = true;
+                let (message, file) = (&problem.message, kept.file());
+                format!("{message}; what you typed is in {file} until it is saved or given up")
+            }
+            _ => problem.message.clone(),
+        }
     }
 
     /// The problem that also says where the text stays.
@@ -231,11 +240,7 @@ fn ask(
     if !app.ask.has_person() || app.ask.yes {
         return Err(text.stay(app, problem));
     }
-    app.out.warn(&problem.message);
-    if origin == Origin::Editor && is_about_text(problem.kind) {
-        app.ask.confirm_unless_no("Edit it again?")?;
-        return Ok(Wish::EditAgain);
-    }
+    app.out.warn(&text.told(&problem));
     let is_deleted = problem.kind == ProblemKind::NotFound && matches!(edit, Edit::Update { .. });
     let again = match is_deleted {
         true => "Make it a new record (t)",

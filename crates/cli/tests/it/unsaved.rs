@@ -165,7 +165,7 @@ fn ctrl_c_at_the_question_for_the_passphrase_leaves_the_text() {
     let home = WithAgent::new(&format!("{PROGRAM} lock"));
     let mut terminal = Terminal::start(&home.0, &["edit", "web/shop"]);
     terminal.wait_for("Master passphrase: ");
-    assert!(terminal.text().contains("until it is saved"));
+    assert!(terminal.text().contains("until it is saved or given up"));
     terminal.type_keys("\u{3}");
     let (said, code) = terminal.finish();
     assert_ne!(code, 0, "{said}");
