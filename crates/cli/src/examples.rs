@@ -65,7 +65,7 @@ pub const EXAMPLES: &[Example] = &[
     ),
     (
         "rm",
-        ["passmate rm web/shop2 --yes", "passmate rm copies --yes"],
+        ["passmate rm web/shop2 --yes", "passmate rm copies/ --yes"],
     ),
     (
         "edit",

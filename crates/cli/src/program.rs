@@ -33,10 +33,10 @@ use crate::tui;
 pub fn main() -> ExitCode {
     harden();
     answer_shell(Cli::command);
-    let cli = match Cli::try_parse_from(arguments(std::env::args_os())) {
+    let words = arguments(std::env::args_os());
+    let cli = match Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => return help(error),
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &words),
     };
     // It needs neither settings nor a vault.
     if let Some(Command::ClipboardHolder { seconds }) = cli.command {
@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
                 );
                 end(&cli.global.output(), Err(problem))
             }
-            Err(error) => usage(&error),
+            Err(error) => usage(&error, &words),
             Ok(_) => ExitCode::from(code_of(ProblemKind::Usage)),
         };
     }
@@ -195,23 +195,18 @@ pub(crate) fn run(app: &App, global: &Global, command: &Command) -> Result<ExitC
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// The help that was asked for. Only it pays for the examples.
-fn help(error: clap::Error) -> ExitCode {
-    let whole = with_examples(Cli::command());
-    let error = match whole.try_get_matches_from(arguments(std::env::args_os())) {
-        Err(with_examples) => with_examples,
-        Ok(_) => error,
-    };
-    usage(&error)
-}
-
 /// A command line that cannot be read, or the help that was asked for.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
+pub(crate) fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    if error.kind() == ErrorKind::DisplayHelp {
+        // Only who asks for help pays for the examples.
+        let with_examples = with_examples(Cli::command())
+            .try_get_matches_from(words)
+            .err();
         // Nobody may be reading.
+        let _ = with_examples.as_ref().unwrap_or(error).print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayVersion {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -232,18 +227,18 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         .map(str::trim)
         .collect();
     let message = message.join(" ");
-    let hint = match (unknown_argument(error), line("tip:")) {
+    let hint = match (unknown_argument(error, words), line("tip:")) {
         (Some(hint), _) => hint,
         (None, Some(tip)) => tip.to_owned(),
         (None, None) if error.kind() == ErrorKind::InvalidUtf8 => {
             "paths of records, names of fields and all other words are UTF-8 text".to_owned()
         }
-        (None, None) => help_of(&named_command()),
+        (None, None) => help_of(&named_command(words)),
     };
     let problem = Problem::usage(message.strip_prefix("error: ").unwrap_or(&message), hint);
     end(
         &Output::new(
-            std::env::args_os().any(|argument| argument == "--json"),
+            words.iter().any(|word| word == "--json"),
             false,
             false,
             Color::Never,
@@ -253,12 +248,12 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// The command that the arguments name, with the commands above it.
-fn named_command() -> Vec<clap::Command> {
+fn named_command(words: &[OsString]) -> Vec<clap::Command> {
     let mut named = vec![Cli::command()];
-    for word in std::env::args_os().skip(1) {
+    for word in words.iter().skip(1) {
         let found = named
             .last()
-            .and_then(|command| command.find_subcommand(&word));
+            .and_then(|command| command.find_subcommand(word));
         if let Some(found) = found.filter(|found| !found.is_hide_set()).cloned() {
             named.push(found);
         }
@@ -277,14 +272,14 @@ fn help_of(named: &[clap::Command]) -> String {
 }
 
 /// What may have been meant by an argument that a command does not take.
-fn unknown_argument(error: &clap::Error) -> Option<String> {
+fn unknown_argument(error: &clap::Error, words: &[OsString]) -> Option<String> {
     if error.kind() != ErrorKind::UnknownArgument {
         return None;
     }
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    let named = named_command();
+    let named = named_command(words);
     let command = named.last()?;
     let mut letters = argument.strip_prefix('-').unwrap_or_default().chars();
     if let (Some(letter), None) = (letters.next(), letters.next())

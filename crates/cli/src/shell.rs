@@ -8,6 +8,7 @@ mod complete;
 mod line;
 
 use std::cell::RefCell;
+use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser};
 use passmate_core::escape::escape;
@@ -165,11 +166,12 @@ impl Shell {
 
     /// Runs a command of `passmate`, which says itself what went wrong.
     fn run(&self, words: &[String], then: Then) -> Result<(), Problem> {
-        let words = self.options.iter().chain(words).cloned();
-        let cli = match Cli::try_parse_from(std::iter::once("passmate".to_owned()).chain(words)) {
+        let words = self.options.iter().chain(words).map(OsString::from);
+        let words: Vec<_> = std::iter::once("passmate".into()).chain(words).collect();
+        let cli = match Cli::try_parse_from(&words) {
             Ok(cli) => cli,
             Err(error) => {
-                usage(&error);
+                usage(&error, &words);
                 return Ok(());
             }
         };

@@ -60,7 +60,7 @@ fn no_value_is_on_the_screen_unasked_and_mistakes_end_nothing() {
     shell.answer("passmate> ", "nothing/here");
     shell.answer("all records\npassmate> ", "audit 'x");
     shell.answer("the commands\npassmate> ", "show");
-    shell.answer("show what there is\npassmate> ", "shell");
+    shell.answer("shows what it takes\npassmate> ", "shell");
     shell.answer("leaves it\npassmate> ", "ls --flat");
     shell.wait_for("web/shop\npassmate> ");
     shell.type_keys("\u{4}");
