@@ -6,10 +6,9 @@ use crate::clipboard::HOLDER;
 use crate::commands::{
     add, agent, audit, code, completions, config, copy, docker_credential, doctor, edit, export,
     find, generate, git_credential, history, import, init, inject, list, log, man, passwd,
-    profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
+    profiles, purge, qr, read, record, recover, restore, run, scan, shell, show, sync, undo,
 };
 use crate::config::Global;
-use crate::shell;
 
 /// A password manager that syncs one encrypted vault between devices, through a server that cannot
 /// read it.

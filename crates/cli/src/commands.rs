@@ -31,6 +31,7 @@ pub(crate) mod recover;
 pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod scan;
+pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod sync;
 pub(crate) mod undo;

@@ -55,13 +55,24 @@ pub fn main() -> ExitCode {
                     "`passmate --help` lists the commands; on a terminal `passmate` alone is a full \
                      screen",
                 );
-                end(&cli.global.output(), Err(problem))
+                refuse(&cli.global.output(), &problem)
             }
             Err(error) => usage(&error, &words),
             Ok(_) => ExitCode::from(code_of(ProblemKind::Usage)),
         };
     }
     delete_leftovers();
+    match execute(&cli) {
+        Ok(code) => code,
+        Err(code) => code,
+    }
+}
+
+/// Does what a command line says, and tells what went wrong.
+///
+/// # Errors
+/// It went wrong.
+fn execute(cli: &Cli) -> Result<ExitCode, ExitCode> {
     let out = cli.global.output();
     if let Some(done) = cli.command.as_ref().and_then(|command| lock(&out, command)) {
         if let (Ok(()), Err(problem)) = (&done, gather(&cli.global)) {
@@ -131,20 +142,16 @@ fn arguments(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     words
 }
 
-pub(crate) fn end(out: &Output, result: Result<ExitCode, Problem>) -> ExitCode {
-    match result {
-        Ok(code) => {
-            out.tell_held();
-            code
-        }
-        Err(problem) => {
-            out.problem(&problem);
-            ExitCode::from(code_of(problem.kind))
-        }
-    }
+fn refuse(out: &Output, problem: &Problem) -> ExitCode {
+    out.problem(problem);
+    ExitCode::from(code_of(problem.kind))
 }
 
-pub(crate) fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Problem> {
+fn end(out: &Output, result: Result<ExitCode, Problem>) -> Result<ExitCode, ExitCode> {
+    result.map_err(|problem| refuse(out, &problem))
+}
+
+fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Problem> {
     let done = match command {
         Command::Init(args) => init::run(app, args),
         Command::Ls(args) => list::run(app, args),
@@ -187,7 +194,12 @@ pub(crate) fn run(app: &App, global: &Global, command: &Command) -> Result<ExitC
         Command::Lock(_) => agent::lock(&app.out),
         Command::Log(args) => log::run(app, args),
         Command::Agent(args) => agent::run(app, args),
-        Command::Shell(_) => shell::run(app),
+        Command::Shell(_) => {
+            let all = Cli::command();
+            let names = all.get_subcommands().filter(|one| !one.is_hide_set());
+            let names = names.map(|one| one.get_name().to_owned()).collect();
+            shell::run(app, names, &run_line)
+        }
         Command::Completions(args) => completions::run(app, args),
         Command::Man(args) => man::run(args, with_examples(Cli::command())),
         Command::ClipboardHolder { .. } => Ok(()),
@@ -195,8 +207,33 @@ pub(crate) fn run(app: &App, global: &Global, command: &Command) -> Result<ExitC
     done.map(|()| ExitCode::SUCCESS)
 }
 
+/// Runs a line of the shell, with the options that the shell was started with. Whether it succeeded.
+fn run_line(line: &[String]) -> bool {
+    let options = std::env::args_os().skip(1);
+    let options = options.filter(|word| word != "shell");
+    let line = line.iter().map(OsString::from);
+    let words = std::iter::once("passmate".into()).chain(options);
+    let words: Vec<OsString> = words.chain(line).collect();
+    let cli = match Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            usage(&error, &words);
+            return false;
+        }
+    };
+    match &cli.command {
+        None => false,
+        Some(Command::Shell(_)) => {
+            let problem = Problem::usage("this is the shell", "`exit` leaves it");
+            refuse(&cli.global.output(), &problem);
+            false
+        }
+        Some(_) => execute(&cli).is_ok(),
+    }
+}
+
 /// A command line that cannot be read, or the help that was asked for.
-pub(crate) fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
+fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
     if error.kind() == ErrorKind::DisplayHelp {
         // Only who asks for help pays for the examples.
         let with_examples = with_examples(Cli::command())
@@ -236,15 +273,8 @@ pub(crate) fn usage(error: &clap::Error, words: &[OsString]) -> ExitCode {
         (None, None) => help_of(&named_command(words)),
     };
     let problem = Problem::usage(message.strip_prefix("error: ").unwrap_or(&message), hint);
-    end(
-        &Output::new(
-            words.iter().any(|word| word == "--json"),
-            false,
-            false,
-            Color::Never,
-        ),
-        Err(problem),
-    )
+    let is_json = words.iter().any(|word| word == "--json");
+    refuse(&Output::new(is_json, false, false, Color::Never), &problem)
 }
 
 /// The command that the arguments name, with the commands above it.

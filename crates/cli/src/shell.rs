@@ -8,9 +8,7 @@ mod complete;
 mod line;
 
 use std::cell::RefCell;
-use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
 use passmate_core::escape::escape;
 use passmate_core::problem::{Problem, ProblemKind};
 use rustyline::error::ReadlineError;
@@ -18,29 +16,24 @@ use rustyline::history::MemHistory;
 use rustyline::{CompletionType, Config, Editor};
 
 use crate::app::App;
-use crate::args::{Cli, Command};
-use crate::config::gather;
 use crate::naming::with_record;
-use crate::program::{end, run as run_command, usage};
 use complete::{Completing, Helper};
 use line::{NAMES, Place, Step, Then, understand};
 
-/// Type commands one after the other, with the names of the original Passmate program
-///
-/// `open PATH`, or the path alone, opens a record; `show`, `set FIELD`, `gen FIELD`, `rename PATH` and
-/// `del` are about the open record, and an empty line closes it. `help` lists them all. Every other
-/// command of passmate works too. The Tab key completes names, paths and fields.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-
 /// A shell and the record that is open in it.
-struct Shell {
+struct Shell<'a> {
     editor: Editor<Helper, MemHistory>,
-    /// The options that stood before or behind `shell`: they hold for each line.
-    options: Vec<String>,
+    /// Runs a command, which says itself what went wrong; whether it succeeded.
+    run: &'a dyn Fn(&[String]) -> bool,
 }
 
-pub(crate) fn run(app: &App) -> Result<(), Problem> {
+/// Takes line after line. `commands` are the names of all commands of `passmate`, and `run` runs one
+/// with its arguments and says whether it succeeded.
+pub(crate) fn run(
+    app: &App,
+    commands: Vec<String>,
+    run: &dyn Fn(&[String]) -> bool,
+) -> Result<(), Problem> {
     if !app.ask.has_person() {
         return Err(Problem::usage(
             "the shell needs a terminal",
@@ -52,24 +45,16 @@ pub(crate) fn run(app: &App) -> Result<(), Problem> {
         app.out
             .warn("no agent holds the vault, so each command asks for the passphrase");
     }
-    let names = Cli::command();
-    let names = names
-        .get_subcommands()
-        .filter(|command| !command.is_hide_set());
     let completing = Completing {
         vault,
         open: None,
-        commands: names.map(|command| command.get_name().to_owned()).collect(),
+        commands,
     };
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .build();
     let editor = Editor::with_history(config, MemHistory::new()).map_err(|error| failed(&error))?;
-    let words = std::env::args().skip(1);
-    let mut shell = Shell {
-        editor,
-        options: words.filter(|word| word != "shell").collect(),
-    };
+    let mut shell = Shell { editor, run };
     shell
         .editor
         .set_helper(Some(Helper(RefCell::new(completing))));
@@ -92,7 +77,7 @@ fn failed(error: &ReadlineError) -> Problem {
     )
 }
 
-impl Shell {
+impl Shell<'_> {
     fn open(&self) -> Option<String> {
         let completing = self.editor.helper()?.0.borrow();
         completing.open.clone()
@@ -145,7 +130,10 @@ impl Shell {
                 Ok(())
             }
             Step::Open(path) => self.open_record(app, &path),
-            Step::Run(words, then) => self.run(&words, then),
+            Step::Run(words, then) => {
+                self.run(&words, then);
+                Ok(())
+            }
             Step::Unclear(why) => Err(Problem::usage(why, "`help` lists the commands")),
         };
         if let Err(problem) = done {
@@ -161,35 +149,18 @@ impl Shell {
         })?;
         drop(vault);
         self.set_open(Some(path.clone()));
-        self.run(&["show".to_owned(), "--".to_owned(), path], Then::Stay)
+        self.run(&["show".to_owned(), "--".to_owned(), path], Then::Stay);
+        Ok(())
     }
 
-    /// Runs a command of `passmate`, which says itself what went wrong.
-    fn run(&self, words: &[String], then: Then) -> Result<(), Problem> {
-        let words = self.options.iter().chain(words).map(OsString::from);
-        let words: Vec<_> = std::iter::once("passmate".into()).chain(words).collect();
-        let cli = match Cli::try_parse_from(&words) {
-            Ok(cli) => cli,
-            Err(error) => {
-                usage(&error, &words);
-                return Ok(());
+    fn run(&self, words: &[String], then: Then) {
+        if (self.run)(words) {
+            match then {
+                Then::Stay => {}
+                Then::Open(path) => self.set_open(Some(path)),
+                Then::Close => self.set_open(None),
             }
-        };
-        let Some(command) = cli.command else {
-            return Ok(());
-        };
-        if matches!(command, Command::Shell(_)) {
-            return Err(Problem::usage("this is the shell", "`exit` leaves it"));
         }
-        let app = gather(&cli.global)?;
-        let done = run_command(&app, &cli.global, &command);
-        match (&done, then) {
-            (Ok(_), Then::Open(path)) => self.set_open(Some(path)),
-            (Ok(_), Then::Close) => self.set_open(None),
-            _ => {}
-        }
-        end(&app.out, done);
-        Ok(())
     }
 }
 

@@ -33,7 +33,7 @@ pub use stamp::{
 };
 pub use text::Text;
 
-pub(crate) use map::RecordMap;
+pub(crate) use map::{Order, RecordMap, Shown};
 
 /// The name of the meta field that holds a record's path.
 pub const PATH: &str = "path";

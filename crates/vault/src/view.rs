@@ -16,7 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use data_encoding::HEXUPPER;
 
-use crate::record::{Change, Domain, Record, RecordId, Stamp, Text, Vault, newest_of};
+use crate::record::{
+    Change, Domain, Order, Record, RecordId, Shown, Stamp, Text, Vault, newest_of,
+};
 
 /// The records of a vault as people see them, sorted by path.
 #[derive(Clone, Debug)]
@@ -131,7 +133,7 @@ impl Vault {
     /// Computes what people see of this vault.
     pub fn view(&self) -> View<'_> {
         let records: Vec<_> = self.records.iter().collect();
-        let order = self.records.order();
+        let order = self.records.order(order_of);
         let live = order.live.iter().filter_map(|shown| {
             let (id, record) = records.get(shown.place)?;
             let State::Live { path, revived } = record.state() else {
@@ -168,47 +170,30 @@ impl Vault {
     }
 }
 
-/// Which records people see, in which order and under which paths: the costly part of a view.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Order {
-    live: Vec<Shown>,
-    /// Places in the order of the ids.
-    deleted: Vec<usize>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Shown {
-    /// The place of the record in the order of the ids.
-    place: usize,
-    /// Its path, if another record keeps the one that it has in its changes.
-    renamed: Option<Text>,
-}
-
-impl Order {
-    pub(crate) fn of(records: &BTreeMap<RecordId, Record>) -> Self {
-        let mut live = Vec::with_capacity(records.len());
-        let mut deleted = Vec::new();
-        for (place, (id, record)) in records.iter().enumerate() {
-            match record.state() {
-                State::Live { path, revived } => live.push(Placed {
-                    claim: Claim { path, revived, id },
-                    renamed: None,
-                    place,
-                }),
-                State::Deleted { .. } => deleted.push(place),
-                State::Pathless => {}
-            }
+/// The costly part of a view.
+fn order_of(records: &BTreeMap<RecordId, Record>) -> Order {
+    let mut live = Vec::with_capacity(records.len());
+    let mut deleted = Vec::new();
+    for (place, (id, record)) in records.iter().enumerate() {
+        match record.state() {
+            State::Live { path, revived } => live.push(Placed {
+                claim: Claim { path, revived, id },
+                renamed: None,
+                place,
+            }),
+            State::Deleted { .. } => deleted.push(place),
+            State::Pathless => {}
         }
-        live.sort_by(|a, b| a.claim.cmp(&b.claim));
-        resolve_clashes(&mut live);
-        let live = live.into_iter().map(|placed| Shown {
-            place: placed.place,
-            renamed: placed.renamed,
-        });
-        Self {
-            live: live.collect(),
-            deleted,
-        }
+    }
+    live.sort_by(|a, b| a.claim.cmp(&b.claim));
+    resolve_clashes(&mut live);
+    let live = live.into_iter().map(|placed| Shown {
+        place: placed.place,
+        renamed: placed.renamed,
+    });
+    Order {
+        live: live.collect(),
+        deleted,
     }
 }
 

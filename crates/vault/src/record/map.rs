@@ -5,8 +5,24 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
-use super::{Record, RecordId};
-use crate::view::Order;
+use super::{Record, RecordId, Text};
+
+/// Which records people see, in which order and under which paths.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Order {
+    pub(crate) live: Vec<Shown>,
+    /// Places in the order of the ids.
+    pub(crate) deleted: Vec<usize>,
+}
+
+/// A live record in its order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The place of the record in the order of the ids.
+    pub(crate) place: usize,
+    /// Its path, if another record keeps the one that it has in its changes.
+    pub(crate) renamed: Option<Text>,
+}
 
 /// Records by id. Whoever may change one forgets the order.
 #[derive(Clone, Default)]
@@ -16,9 +32,9 @@ pub(crate) struct RecordMap {
 }
 
 impl RecordMap {
-    /// The order of these records, computed once until they change.
-    pub(crate) fn order(&self) -> &Order {
-        self.order.get_or_init(|| Arc::new(Order::of(&self.map)))
+    /// The order of these records, made once until they change.
+    pub(crate) fn order(&self, make: impl FnOnce(&BTreeMap<RecordId, Record>) -> Order) -> &Order {
+        self.order.get_or_init(|| Arc::new(make(&self.map)))
     }
 }
 
