@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
+use passmate_core::command::{Command as Line, command};
 use passmate_core::harden::harden;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::Color;
@@ -148,7 +149,13 @@ fn refuse(out: &Output, problem: &Problem) -> ExitCode {
 }
 
 fn end(out: &Output, result: Result<ExitCode, Problem>) -> Result<ExitCode, ExitCode> {
-    result.map_err(|problem| refuse(out, &problem))
+    match result {
+        Ok(code) => {
+            out.tell_held();
+            Ok(code)
+        }
+        Err(problem) => Err(refuse(out, &problem)),
+    }
 }
 
 fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Problem> {
@@ -294,8 +301,9 @@ fn named_command(words: &[OsString]) -> Vec<clap::Command> {
 fn help_of(named: &[clap::Command]) -> String {
     match named {
         [_, commands @ ..] if !commands.is_empty() => {
-            let names: Vec<_> = commands.iter().map(clap::Command::get_name).collect();
-            format!("`passmate {} --help` shows what it takes", names.join(" "))
+            let names = commands.iter().map(clap::Command::get_name);
+            let line = names.fold(command(["passmate"]), Line::arg);
+            format!("{} shows what it takes", line.word("--help"))
         }
         _ => "`passmate --help` and `passmate COMMAND --help` show what there is".to_owned(),
     }

@@ -1,6 +1,5 @@
 //! Finding records by a few letters.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -10,6 +9,7 @@ use passmate_vault::login::is_secret;
 use passmate_vault::view::ViewRecord;
 use passmate_vault::{Text, Vault};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::records::{has_guard, text};
 
@@ -38,17 +38,16 @@ pub struct Match {
 /// of those that match alike, the shorter path is first. The syntax is that of fzf. Of a
 /// [guarded](crate::guard) record only the path is searched.
 pub(crate) fn search(vault: &Vault, query: &str, max: usize) -> Vec<Match> {
-    let view = vault.view();
+    // Whoever searches does so again at the next key.
+    let index = vault.derived(index);
     let mut search = Search::new(query);
-    let mut found: Vec<_> = view
-        .records()
-        .iter()
-        .filter_map(|record| Some((search.rank(record)?, record)))
-        .collect();
+    let ranked = index.iter();
+    let ranked = ranked.filter_map(|record| Some((search.rank(record)?, record)));
+    let mut found: Vec<_> = ranked.collect();
     // Without a query nothing matches better than another.
-    let len = |record: &ViewRecord<'_>| match search.words.is_empty() {
+    let len = |record: &Searched| match search.words.is_empty() {
         true => 0,
-        false => record.path.as_bytes().len(),
+        false => record.path.len(),
     };
     found.sort_by(|(a, one), (b, other)| {
         a.cmp(b)
@@ -57,11 +56,70 @@ pub(crate) fn search(vault: &Vault, query: &str, max: usize) -> Vec<Match> {
     });
     found.truncate(max);
     let matches = found.into_iter().map(|(rank, record)| Match {
-        path: text(&record.path),
-        id: text(record.id.as_text()),
+        path: record.path.clone(),
+        id: record.id.clone(),
         in_path: rank.in_path,
     });
     matches.collect()
+}
+
+/// What is searched of a record.
+struct Searched {
+    path: String,
+    id: String,
+    /// The path in lower case: whether a letter is large must not count.
+    lower: String,
+    /// The values of fields that are no secrets.
+    values: Vec<Zeroizing<String>>,
+    /// All of it in one text, to find quickly what has nothing of a query.
+    together: Zeroizing<String>,
+}
+
+fn index(vault: &Vault) -> Vec<Searched> {
+    let view = vault.view();
+    let mut names = Names::default();
+    let records = view.records().iter();
+    records.map(|record| names.searched(record)).collect()
+}
+
+/// The names of fields that were met, and whether they are searched. Most records have the same.
+#[derive(Default)]
+struct Names<'a>(HashMap<&'a Text, bool>);
+
+impl<'a> Names<'a> {
+    fn searched(&mut self, record: &ViewRecord<'a>) -> Searched {
+        let path = text(&record.path);
+        let lower = path.to_lowercase();
+        let values = match has_guard(record) {
+            // Who may search could guess what is in its fields, letter by letter.
+            true => Vec::new(),
+            false => self.open_values(record),
+        };
+        let len = values.iter().map(|value| value.len() + 1).sum::<usize>();
+        // A text that grows would leave copies behind.
+        let mut together = Zeroizing::new(String::with_capacity(lower.len() + len));
+        together.push_str(&lower);
+        for value in &values {
+            together.push(' ');
+            together.push_str(value);
+        }
+        Searched {
+            id: text(record.id.as_text()),
+            path,
+            lower,
+            values,
+            together,
+        }
+    }
+
+    /// The values of fields that are no secrets.
+    fn open_values(&mut self, record: &ViewRecord<'a>) -> Vec<Zeroizing<String>> {
+        let fields = record.fields().filter(|field| {
+            let is_open = self.0.entry(field.name);
+            *is_open.or_insert_with(|| !is_secret(&field.name.to_string_lossy()))
+        });
+        fields.map(|field| text(&field.value).into()).collect()
+    }
 }
 
 /// How well a record matches. The best is the least.
@@ -103,7 +161,7 @@ impl Word {
     }
 }
 
-struct Search<'a> {
+struct Search {
     words: Vec<Word>,
     /// All words, for a text in which all must be.
     pattern: Pattern,
@@ -114,11 +172,9 @@ struct Search<'a> {
     /// What matches in a part of a text matches in the whole text too: nothing is anchored to its
     /// begin or end, and nothing must be absent.
     is_free: bool,
-    /// The names of fields that were met, and whether they are searched. Most records have the same.
-    is_open: HashMap<&'a Text, bool>,
 }
 
-impl<'a> Search<'a> {
+impl Search {
     fn new(query: &str) -> Self {
         let pattern = Pattern::parse(query, CaseMatching::Ignore, Normalization::Smart);
         let mut atoms = pattern.atoms.iter();
@@ -133,31 +189,18 @@ impl<'a> Search<'a> {
             pattern,
             matcher: Matcher::new(Config::DEFAULT.match_paths()),
             buffer: Vec::new(),
-            is_open: HashMap::new(),
         }
     }
 
     /// How well a record matches: each word must be in its path or in one of its open fields.
-    fn rank(&mut self, record: &ViewRecord<'a>) -> Option<Rank> {
-        // Whether a letter is large must not count.
-        let path = record.path.to_string_lossy().to_lowercase();
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let values = match has_guard(record) {
-            // Who may search could guess what is in its fields, letter by letter.
-            true => Vec::new(),
-            false => self.open_values(record),
-        };
-        let values: Vec<_> = values.iter().map(|value| value.to_string_lossy()).collect();
+    fn rank(&mut self, record: &Searched) -> Option<Rank> {
         // Most records have nothing of it.
-        let mut together = path.clone();
-        for value in &values {
-            together.push(' ');
-            together.push_str(value);
-        }
-        let is_whole = together.len() <= LEN_MAX;
-        if self.is_free && is_whole && self.has_letters(&together).is_none() {
+        let is_whole = record.together.len() <= LEN_MAX;
+        if self.is_free && is_whole && self.has_letters(&record.together).is_none() {
             return None;
         }
+        let path = &record.lower;
+        let name = path.rsplit('/').next().unwrap_or_default();
         let (mut score, mut in_path) = (0, true);
         for word in &self.words {
             let mut score_in = |atom: &Atom, text: &str| {
@@ -166,36 +209,27 @@ impl<'a> Search<'a> {
             };
             if word.in_field.negative {
                 // A word that must be absent is so everywhere.
-                let mut values = values.iter();
-                score_in(&word.in_path, &path)?;
+                let mut values = record.values.iter();
+                score_in(&word.in_path, path)?;
                 values.try_for_each(|value| score_in(&word.in_field, value).map(drop))?;
                 continue;
             }
-            let path = score_in(&word.in_path, &path).map(|whole| {
+            let in_whole = score_in(&word.in_path, path).map(|whole| {
                 let name = score_in(&word.in_path, name).map(|name| name + NAME_BONUS);
                 PATH_BONUS + name.unwrap_or(0).max(whole)
             });
-            let field = values
-                .iter()
-                .filter_map(|value| score_in(&word.in_field, value));
-            let field = field.max();
-            in_path &= path.is_some() && path >= field;
-            score += path.max(field)?;
+            let fields = record.values.iter();
+            let field = fields
+                .filter_map(|value| score_in(&word.in_field, value))
+                .max();
+            in_path &= in_whole.is_some() && in_whole >= field;
+            score += in_whole.max(field)?;
         }
         Some(Rank {
-            end: end_of(&path, &self.end),
+            end: end_of(path, &self.end),
             score: Reverse(score),
             in_path,
         })
-    }
-
-    /// The values of fields that are no secrets.
-    fn open_values(&mut self, record: &ViewRecord<'a>) -> Vec<Cow<'a, Text>> {
-        let fields = record.fields().filter(|field| {
-            let is_open = self.is_open.entry(field.name);
-            *is_open.or_insert_with(|| !is_secret(&field.name.to_string_lossy()))
-        });
-        fields.map(|field| field.value).collect()
     }
 
     fn has_letters(&mut self, text: &str) -> Option<u32> {

@@ -15,17 +15,18 @@ mod early_key;
 mod error;
 mod location;
 mod passphrase;
+mod saving;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use getrandom::SysRng;
 use passmate_sync::{Admitted, Replica, SaveError};
-use passmate_vault::format::container::{ContainerError, ContainerKey, Params, open_container};
+use passmate_vault::format::container::{ContainerError, Params, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
-use passmate_vault::history::undo::{Retraced, Step, UndoLog};
+use passmate_vault::history::undo::{Retraced, Step};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
 use passmate_vault::{
@@ -34,17 +35,17 @@ use passmate_vault::{
 };
 use rand_core::UnwrapErr;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroizing;
 
 pub use error::SessionError;
 pub use location::VaultLocation;
 pub use passphrase::PassphraseChange;
 
-use crate::disk::{self, Lock, folder_of, previous_of};
+use crate::disk::{self, Lock, folder_of};
 use crate::settings::SyncSettings;
 use crate::use_log::{self, UseLog};
 use early_key::EarlyKey;
 pub(crate) use location::FILE_LEN_MAX;
+use saving::Merged;
 
 /// An unlocked vault.
 #[derive(Debug)]
@@ -436,50 +437,6 @@ impl Session {
         self.passphrase == *passphrase
     }
 
-    /// Makes all changes durable, and merges what other programs saved meanwhile.
-    ///
-    /// Afterwards the session holds what is stored. If two programs tied the vault to different
-    /// accounts, the first one stays. Nothing is written if nothing changed. If records changed,
-    /// the previous copy has their state before this save. It is always tied to the same account
-    /// and shared folder as the vault.
-    ///
-    /// # Errors
-    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
-    pub fn save(&mut self) -> Result<(), SessionError> {
-        self.save_as(SaveKind::New)
-    }
-
-    /// Like [`save`](Self::save), but what is saved belongs to the previous save: the previous copy
-    /// is from before both.
-    ///
-    /// # Errors
-    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
-    pub fn save_more(&mut self) -> Result<(), SessionError> {
-        self.save_as(SaveKind::Continued)
-    }
-
-    /// Like [`save`](Self::save), after changes were purged: the previous copy has none of them
-    /// either.
-    ///
-    /// # Errors
-    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
-    pub(crate) fn save_purge(&mut self) -> Result<(), SessionError> {
-        self.save_as(SaveKind::Purge)
-    }
-
-    /// Reads what is stored, and lets nobody else save until this session saves or reverts: for a
-    /// change that must be the only one of its kind.
-    ///
-    /// # Errors
-    /// See [`SessionError`]; nothing is held.
-    pub(crate) fn hold(&mut self) -> Result<(), SessionError> {
-        let lock = self.location.lock()?;
-        let Merged { document, stored } = self.merged_with_file()?;
-        (self.document, self.stored) = (document, stored);
-        self.held = Some(lock);
-        Ok(())
-    }
-
     /// Takes over what other programs stored since this session read or wrote the vault. Nothing is
     /// written, and nothing is read if the file looks as it did at the last call. A file that was
     /// removed changes nothing. An older state of the vault, from a backup, is merged as any other:
@@ -552,341 +509,6 @@ impl Session {
         }
         summary
     }
-
-    /// The files in which this session saved the whole history before truncating it: vaults under
-    /// the same passphrase.
-    #[must_use]
-    pub fn archives(&self) -> &[PathBuf] {
-        &self.archives
-    }
-
-    /// All files beside the vault in which a whole history was saved, also by earlier sessions.
-    pub(crate) fn all_archives(&self) -> Vec<PathBuf> {
-        let path = &self.location.path;
-        let prefix = format!("{}.history-", self.stem());
-        let is_archive = |file: &PathBuf| {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with(&prefix) && name.ends_with(".pmdb")
-        };
-        let files = std::fs::read_dir(folder_of(path))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut archives: Vec<PathBuf> = files.map(|file| file.path()).filter(is_archive).collect();
-        archives.sort();
-        archives
-    }
-
-    /// The vault's file name without its ending.
-    fn stem(&self) -> String {
-        let stem = self.location.path.file_stem().unwrap_or_default();
-        stem.to_string_lossy().into_owned()
-    }
-
-    /// Saves the whole history in a separate vault file beside this one.
-    fn archive(&mut self) -> Result<(), SessionError> {
-        let Some(whole) = &self.cut_off else {
-            return Ok(());
-        };
-        let container = self
-            .location
-            .seal(&encode_v3(&Document::new(whole.clone()))?, &self.passphrase)?;
-        let lock = self.location.lock()?;
-        let path = self.free_archive();
-        let location = VaultLocation {
-            path: path.clone(),
-            ..self.location.clone()
-        };
-        disk::overwrite(&*self.location.disk, &lock, &path, &container)
-            .map_err(location.io("write"))?;
-        self.cut_off = None;
-        self.archives.push(path);
-        Ok(())
-    }
-
-    /// An unused file name, such as `vault.history-2026-11-24.pmdb`.
-    fn free_archive(&self) -> PathBuf {
-        let day = jiff::Timestamp::from_second(self.now())
-            .map(|time| time.strftime("%Y-%m-%d").to_string());
-        let stem = format!("{}.history-{}", self.stem(), day.unwrap_or_default());
-        let named = |number: usize| match number {
-            1 => self.location.path.with_file_name(format!("{stem}.pmdb")),
-            _ => self
-                .location
-                .path
-                .with_file_name(format!("{stem}-{number}.pmdb")),
-        };
-        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
-        (1..).map(named).find(is_free).unwrap_or_else(|| named(0))
-    }
-
-    fn save_as(&mut self, kind: SaveKind) -> Result<(), SessionError> {
-        let saved = self.try_save(kind);
-        self.held = None;
-        saved.inspect_err(|_| self.revert())
-    }
-
-    fn try_save(&mut self, kind: SaveKind) -> Result<(), SessionError> {
-        self.archive()?;
-        let plaintext = encode_v3(&self.document)?;
-        let is_changed = hash(&plaintext) != self.stored.plaintext;
-        if !is_changed && hash(&self.location.read()?) == self.stored.container {
-            return Ok(());
-        }
-        // Nobody else should wait for the derivation of a key.
-        let key = match is_changed {
-            true => Some(self.key_for_save()?),
-            false => None,
-        };
-        let lock = match self.held.take() {
-            Some(lock) => lock,
-            None => self.location.lock()?,
-        };
-        let merged = self.merged_with_file()?;
-        let plaintext = encode_v3(&merged.document)?;
-        if hash(&plaintext) == merged.stored.plaintext {
-            (self.document, self.stored) = (merged.document, merged.stored);
-            return Ok(());
-        }
-        let key = match key {
-            Some(key) => key,
-            None => self.key_for_save()?,
-        };
-        let has_new_records = digest_records(&merged.document.vault) != merged.stored.records;
-        let keeps = match kind {
-            SaveKind::New | SaveKind::Continued => {
-                let replaces = kind == SaveKind::New && has_new_records;
-                self.keeps(replaces, &merged)?
-            }
-            // The previous copy must not hold what was purged either.
-            SaveKind::Purge => {
-                let mut previous = Document::clone(&merged.stored.document);
-                previous.vault.merge(&merged.document.vault.purges());
-                Keeps::Instead(encode_v3(&previous)?)
-            }
-        };
-        self.write(&lock, key, merged.document, &plaintext, keeps)
-    }
-
-    /// A key for one save: that which was derived beforehand, or a new one.
-    fn key_for_save(&mut self) -> Result<ContainerKey, SessionError> {
-        let params = self.location.params;
-        let early_key = self.early_key.take();
-        match early_key.and_then(|key| key.finish(&self.passphrase, params)) {
-            Some(key) => Ok(key),
-            None => ContainerKey::derive(&self.passphrase, params, &mut UnwrapErr(SysRng))
-                .map_err(self.location.container()),
-        }
-    }
-
-    /// Merges the file's current content with the session's.
-    fn merged_with_file(&self) -> Result<Merged, SessionError> {
-        let container = match self.location.read() {
-            // The file was removed: the session has the only content.
-            Err(SessionError::NotFound { .. }) => {
-                let stored = Stored {
-                    plaintext: [0; 32],
-                    ..self.stored.clone()
-                };
-                return Ok(Merged {
-                    document: self.own_document()?,
-                    stored,
-                });
-            }
-            read => read?,
-        };
-        if hash(&container) == self.stored.container {
-            return Ok(Merged {
-                document: self.own_document()?,
-                stored: self.stored.clone(),
-            });
-        }
-        let (theirs, stored) = match self.written_as(&container) {
-            Some(stored) => (Document::clone(&stored.document), stored),
-            None => {
-                let plaintext = self.open_again(&container)?;
-                let theirs = decode_vault_file(&plaintext).map_err(self.location.codec())?;
-                let stored = Stored::new(&container, &plaintext, &theirs);
-                (theirs, stored)
-            }
-        };
-        if !is_same_vault(&self.stored.document, &theirs) {
-            return Err(SessionError::AnotherVault {
-                path: self.location.path.clone(),
-            });
-        }
-        let mut document = self.own_document()?;
-        document.vault.merge(&theirs.vault);
-        document.account = Account::merge(
-            self.stored.document.account.as_ref(),
-            document.account.take(),
-            theirs.account,
-        );
-        document.folder = SharedFolder::merge(
-            self.stored.document.folder.as_ref(),
-            document.folder.take(),
-            theirs.folder,
-        );
-        document.baseline = Baseline::merge(
-            self.stored.document.baseline.as_ref(),
-            document.baseline.take(),
-            theirs.baseline,
-        );
-        document.log_key = theirs.log_key.or(document.log_key);
-        document.undo = UndoLog::merge(&self.stored.document.undo, document.undo, theirs.undo);
-        Ok(Merged { document, stored })
-    }
-
-    /// What becomes of the previous copy when records or the account change. `replaces` says that
-    /// what is stored now becomes the previous copy.
-    ///
-    /// If the vault was tied to another account or folder, or untied, so is the copy: it would be of
-    /// little use without them after a loss of the vault.
-    fn keeps(&self, replaces: bool, merged: &Merged) -> Result<Keeps, SessionError> {
-        let (before, now) = (&merged.stored.document, &merged.document);
-        let previous = match (replaces, has_same_ties(before, now)) {
-            (true, true) => return Ok(Keeps::Previous),
-            (false, true) => return Ok(Keeps::Kept),
-            (true, false) => Some(Document::clone(before)),
-            (false, false) => {
-                let plaintext = self.previous_plaintext().ok();
-                plaintext.and_then(|plaintext| decode_vault_file(&plaintext).ok())
-            }
-        };
-        // There is none, or it cannot be read, for example under another passphrase.
-        let Some(mut previous) = previous else {
-            return Ok(Keeps::Kept);
-        };
-        previous.account = now.account.clone();
-        previous.folder = now.folder.clone();
-        previous.baseline = now.baseline.clone();
-        Ok(Keeps::Instead(encode_v3(&previous)?))
-    }
-
-    fn own_document(&self) -> Result<Document, SessionError> {
-        match self.document.version {
-            Version::V3 => Ok(self.document.clone()),
-            Version::Passmate2 => Err(SessionError::OfOriginal {
-                path: self.location.path.clone(),
-            }),
-        }
-    }
-
-    /// What a session of this vault wrote, if this is its container.
-    fn written_as(&self, container: &[u8]) -> Option<Stored> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = written.as_ref()?;
-        let is_it =
-            written.passphrase == self.passphrase && written.stored.container == hash(container);
-        is_it.then(|| written.stored.clone())
-    }
-
-    fn open_again(&self, container: &[u8]) -> Result<Zeroizing<Vec<u8>>, SessionError> {
-        open_container(container, &self.passphrase).map_err(|error| match error {
-            ContainerError::WrongPassphrase => SessionError::PassphraseChanged,
-            error => self.location.container()(error),
-        })
-    }
-
-    fn write(
-        &mut self,
-        lock: &Lock,
-        key: ContainerKey,
-        document: Document,
-        plaintext: &[u8],
-        keeps: Keeps,
-    ) -> Result<(), SessionError> {
-        let VaultLocation { path, disk, .. } = &self.location;
-        let container = key.seal(plaintext);
-        let previous = previous_of(path);
-        if previous.is_dir() {
-            return Err(SessionError::NotAFile { path: previous });
-        }
-        let written = match keeps {
-            Keeps::Previous => disk::replace(&**disk, lock, path, &container),
-            Keeps::Kept => disk::overwrite(&**disk, lock, path, &container),
-            Keeps::Instead(previous) => {
-                let previous = self.location.seal(&previous, &self.passphrase)?;
-                disk::replace_both(&**disk, lock, path, &container, &previous)
-            }
-        };
-        written.map_err(self.location.io("write"))?;
-        self.stored = Stored::new(&container, plaintext, &document);
-        self.document = document;
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        *written = Some(Written {
-            passphrase: self.passphrase.clone(),
-            stored: self.stored.clone(),
-        });
-        Ok(())
-    }
-}
-
-/// Whether both are states of one vault. Each has had a random key of its log since it was made, or
-/// since an agent held it; of an older one, a record tells.
-fn is_same_vault(ours: &Document, theirs: &Document) -> bool {
-    match (&ours.log_key, &theirs.log_key) {
-        (Some(ours), Some(theirs)) => ours == theirs,
-        _ => {
-            let mut records = ours.vault.records().peekable();
-            records.peek().is_none() || records.any(|(id, _)| theirs.vault.record(id).is_some())
-        }
-    }
-}
-
-/// Whether both are tied to the same account and the same shared folder, if to any.
-fn has_same_ties(one: &Document, other: &Document) -> bool {
-    let account = |document: &Document| {
-        let account = document.account.as_ref();
-        account.map(|account| {
-            let Account {
-                host,
-                port,
-                key,
-                trust,
-                is_lost,
-                ..
-            } = account.clone();
-            (host, port, key, trust, is_lost)
-        })
-    };
-    let folder = |document: &Document| {
-        let folder = document.folder.as_ref();
-        folder.map(|folder| {
-            (
-                folder.path.clone(),
-                folder.host_id.clone(),
-                folder.key.clone(),
-            )
-        })
-    };
-    account(one) == account(other) && folder(one) == folder(other)
-}
-
-/// How a save counts for the previous copy.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum SaveKind {
-    /// A change of its own.
-    New,
-    /// A part of the previous save.
-    Continued,
-    /// A purge, which reaches the previous copy too.
-    Purge,
-}
-
-/// What becomes of the previous copy when the vault is written.
-enum Keeps {
-    /// The content that was replaced.
-    Previous,
-    /// It stays as it is.
-    Kept,
-    /// This plaintext replaces it.
-    Instead(Zeroizing<Vec<u8>>),
-}
-
-struct Merged {
-    document: Document,
-    stored: Stored,
 }
 
 /// Reads a vault file: its container, and what it holds.

@@ -19,10 +19,13 @@ mod map;
 mod stamp;
 mod text;
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::btree_map;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -50,6 +53,15 @@ pub struct Vault {
 }
 
 impl Vault {
+    /// What `make` computes from this vault, kept until its records change. One type is kept at a
+    /// time, the first that is asked for; a clone shares it.
+    pub fn derived<T>(&self, make: impl Fn(&Self) -> T) -> Arc<T>
+    where
+        T: Any + Send + Sync + UnwindSafe + RefUnwindSafe,
+    {
+        self.records.derived(|| make(self))
+    }
+
     /// A vault without records.
     pub fn new() -> Self {
         Self::default()

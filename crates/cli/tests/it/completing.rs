@@ -148,3 +148,27 @@ fn each_shell_takes_its_script() {
         assert!(status.success(), "{shell}");
     }
 }
+
+#[test]
+fn fish_completes_records_and_fields() {
+    let person = person();
+    let unlock = ["unlock", "--passphrase-file", "passphrase"];
+    assert!(person.command(&unlock).status().unwrap().success());
+    let folder = person.0.path();
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_passmate"));
+    let path = std::env::var("PATH").unwrap();
+    let candidates = |line: &str| {
+        let script = "passmate completions fish | source; complete -C $argv[1]";
+        let mut fish = Command::new("fish");
+        fish.args(["--no-config", "-c", script, line]);
+        fish.current_dir(folder).env_clear().env("HOME", folder);
+        fish.env("XDG_RUNTIME_DIR", folder.join("run"));
+        let programs = programs.parent().unwrap().display();
+        fish.env("PATH", format!("{programs}:{path}"));
+        let output = fish.stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(candidates("passmate show we"), "web/\n");
+    assert_eq!(candidates("passmate show my\\ b"), "my bank/\n");
+    assert_eq!(candidates("passmate copy web/shop us"), "user\n");
+}

@@ -12,7 +12,8 @@ use passmate_vault::format::container::{ContainerError, open_container};
 use passmate_vault::format::encode_v3;
 use zeroize::Zeroizing;
 
-use super::{Keeps, Session, SessionError};
+use super::saving::Keeps;
+use super::{Session, SessionError};
 use crate::disk::{self, previous_of};
 
 /// What a change of passphrase did besides the vault and its previous copy.

@@ -7,6 +7,7 @@ use passmate_vault::{AccountKey, RollCall, Secret, SeenChanges, Shape, SyncKey, 
 
 use super::*;
 use crate::disk::RealDisk;
+use crate::disk::previous_of;
 use crate::disk::tests::FailingDisk;
 use crate::problem::{Problem, ProblemKind};
 

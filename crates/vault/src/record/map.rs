@@ -1,8 +1,10 @@
 //! The records of a vault, and the order in which people see them.
 
+use std::any::Any;
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, OnceLock};
 
 use super::{Record, RecordId, Text};
@@ -24,17 +26,34 @@ pub(crate) struct Shown {
     pub(crate) renamed: Option<Text>,
 }
 
-/// Records by id. Whoever may change one forgets the order.
+/// What somebody computed from the records.
+type Derived = Arc<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
+
+/// Records by id. Whoever may change one forgets what was computed from them.
 #[derive(Clone, Default)]
 pub(crate) struct RecordMap {
     map: BTreeMap<RecordId, Record>,
     order: OnceLock<Arc<Order>>,
+    derived: OnceLock<Derived>,
 }
 
 impl RecordMap {
     /// The order of these records, made once until they change.
     pub(crate) fn order(&self, make: impl FnOnce(&BTreeMap<RecordId, Record>) -> Order) -> &Order {
         self.order.get_or_init(|| Arc::new(make(&self.map)))
+    }
+}
+
+impl RecordMap {
+    /// What `make` computes from the records, made once until they change. Of several types the
+    /// first is kept.
+    pub(crate) fn derived<T>(&self, make: impl Fn() -> T) -> Arc<T>
+    where
+        T: Any + Send + Sync + UnwindSafe + RefUnwindSafe,
+    {
+        let kept = Arc::clone(self.derived.get_or_init(|| Arc::new(make())));
+        let kept: Arc<dyn Any + Send + Sync> = kept;
+        kept.downcast().unwrap_or_else(|_| Arc::new(make()))
     }
 }
 
@@ -49,6 +68,7 @@ impl Deref for RecordMap {
 impl DerefMut for RecordMap {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.order.take();
+        self.derived.take();
         &mut self.map
     }
 }
@@ -71,7 +91,7 @@ impl FromIterator<(RecordId, Record)> for RecordMap {
     fn from_iter<I: IntoIterator<Item = (RecordId, Record)>>(records: I) -> Self {
         Self {
             map: records.into_iter().collect(),
-            order: OnceLock::new(),
+            ..Self::default()
         }
     }
 }
