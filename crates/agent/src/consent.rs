@@ -54,6 +54,9 @@ pub struct Use {
     pub what: String,
     /// Why, as the program says.
     pub reason: Option<String>,
+    /// Whether an agreement may hold for a while. One to a change, or to a call for the whole vault,
+    /// is for once.
+    pub may_last: bool,
 }
 
 /// Two or three sentences; names in them are escaped.
@@ -147,6 +150,8 @@ struct Grant {
     vault: PathBuf,
     /// Its id.
     record: String,
+    /// What was agreed to.
+    what: String,
     asker: Process,
     until: Duration,
 }
@@ -186,7 +191,9 @@ impl Consents {
         match decision {
             Some(Decision::Once) => Ok(()),
             Some(Decision::ForAWhile) => {
-                self.grant(used, now);
+                if used.may_last {
+                    self.grant(used, now);
+                }
                 Ok(())
             }
             Some(Decision::Refused) => Err(Problem::new(
@@ -292,7 +299,8 @@ impl Consents {
         };
         used.records.iter().all(|record| {
             state.grants.iter().any(|grant| {
-                grant.asker == *asker && grant.vault == used.vault && grant.record == record.id
+                let is_same_use = grant.asker == *asker && grant.what == used.what;
+                is_same_use && grant.vault == used.vault && grant.record == record.id
             })
         })
     }
@@ -307,6 +315,7 @@ impl Consents {
                 state.grants.push(Grant {
                     vault: used.vault.clone(),
                     record: record.id.clone(),
+                    what: used.what.clone(),
                     asker: asker.clone(),
                     until: now.saturating_add(A_WHILE),
                 });
@@ -379,6 +388,7 @@ mod tests {
             records: vec![guarded(record)],
             what: "read".to_owned(),
             reason: Some("to deploy\u{1b}[2J".to_owned()),
+            may_last: true,
         }
     }
 
@@ -442,6 +452,18 @@ mod tests {
     }
 
     #[test]
+    fn an_agreement_to_a_change_is_for_once() {
+        let consents = Arc::new(Consents::default());
+        let change = Use {
+            may_last: false,
+            ..used("web/bank")
+        };
+        for _ in 0..2 {
+            assert!(ask(&consents, &change, Decision::ForAWhile).unwrap());
+        }
+    }
+
+    #[test]
     fn nobody_is_asked_for_a_program_that_has_ended() {
         let consents = Arc::new(Consents::default());
         let ended = consents.ask(&used("web/bank"), None, Duration::ZERO, |_| {}, || true);
@@ -459,6 +481,11 @@ mod tests {
             ..bank.clone()
         };
         assert!(!consents.is_granted(&both, Duration::ZERO));
+        let to_change = Use {
+            what: "change".to_owned(),
+            ..bank.clone()
+        };
+        assert!(!consents.is_granted(&to_change, Duration::ZERO));
         let took_its_path = Use {
             records: vec![Guarded {
                 id: "another".to_owned(),

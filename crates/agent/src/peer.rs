@@ -3,7 +3,7 @@
 //!
 //! Of a `passmate` that runs for somebody other than root, the system does not say the file either,
 //! because no other program may look into it. Then its name decides. A program that takes this name
-//! gains nothing: it could as well run `passmate`.
+//! passes for the one that started it, as `passmate` does that it starts in its own place.
 
 use std::fmt;
 use std::fs;
@@ -123,8 +123,10 @@ impl Peer {
 
     fn asker_place(&self) -> Option<usize> {
         let own = std::env::current_exe().unwrap_or_default();
-        let mut processes = self.processes.iter();
-        processes.position(|process| !process.is_command_of(&own))
+        // Only the process that connected may be a command: whatever else goes by its name asks.
+        let is_command = self.processes.first()?.is_command_of(&own);
+        let place = usize::from(is_command);
+        self.processes.get(place).map(|_| place)
     }
 }
 
@@ -235,5 +237,18 @@ mod tests {
             "{said}"
         );
         assert!(said.ends_with("(process 9),"), "{said}");
+    }
+
+    #[test]
+    fn what_goes_by_the_name_of_passmate_and_starts_it_asks() {
+        let own = std::env::current_exe().unwrap();
+        let name = own.file_name().unwrap().to_string_lossy().into_owned();
+        let kept = name.get(..NAME_LEN_MAX).unwrap_or(&name);
+        let posing = process(8, kept, None);
+        let shell = process(7, "bash", Some(Path::new("/bin/bash")));
+        let peer = Peer {
+            processes: vec![process(9, kept, None), posing.clone(), shell],
+        };
+        assert_eq!(peer.asker(), Some(&posing));
     }
 }

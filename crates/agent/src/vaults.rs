@@ -573,13 +573,20 @@ impl Vaults {
         }
     }
 
-    /// Whether this is the passphrase of a vault. A guess costs as much as unlocking it.
+    /// Whether this is the passphrase of a vault that is held. A guess costs as much as unlocking it.
     ///
     /// # Errors
-    /// It is not, or the vault does not open.
-    pub fn check(&self, vault: &Path, passphrase: &Passphrase) -> Result<(), Problem> {
-        let (_, location) = self.name(vault);
-        recover::open(OpenFor::Reading, location, passphrase.clone()).map(drop)
+    /// It is not, or the vault is not held, or another vault is in the place of its file.
+    pub fn check(&self, vault: &Path, passphrase: &Passphrase) -> Reply<()> {
+        let (name, _) = self.name(vault);
+        let held = self.held.lock().get(&name).cloned();
+        // To answer a question is no use of the vault.
+        let now = held.map(|held| held.times.lock().used).unwrap_or_default();
+        let is_right = |session: &mut Session| Ok(session.is_passphrase_at_full_price(passphrase));
+        match self.call(vault, SyncSettings::default(), || now, is_right)? {
+            true => Ok(()),
+            false => Err(Problem::from(SessionError::WrongPassphrase).into()),
+        }
     }
 
     /// The window that asks about uses of a vault.

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 
 use getrandom::SysRng;
 use passmate_sync::{Admitted, Replica, SaveError};
-use passmate_vault::format::container::{ContainerError, Params, open_container};
+use passmate_vault::format::container::{ContainerError, ContainerKey, Params, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
 use passmate_vault::history::undo::{Retraced, Step};
 use passmate_vault::merge::MergeSummary;
@@ -435,6 +435,15 @@ impl Session {
     #[must_use]
     pub fn is_passphrase(&self, passphrase: &Passphrase) -> bool {
         self.passphrase == *passphrase
+    }
+
+    /// The same, at the price of opening the vault: for whoever may guess. The file is not asked,
+    /// because another one may be in its place.
+    #[must_use]
+    pub fn is_passphrase_at_full_price(&self, passphrase: &Passphrase) -> bool {
+        let mut rng = UnwrapErr(SysRng);
+        let paid = ContainerKey::derive(passphrase, self.location.params, &mut rng);
+        paid.is_ok() && self.is_passphrase(passphrase)
     }
 
     /// Takes over what other programs stored since this session read or wrote the vault. Nothing is

@@ -14,6 +14,7 @@ use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
 use passmate_core::use_log::UseEntry;
+use passmate_vault::login::{FieldRole, role_of};
 
 use super::client_stream::{ClientStream, has_ended};
 use super::{Agent, Told};
@@ -104,6 +105,38 @@ impl Touch {
     }
 }
 
+/// What an edit does to its record, as in "wants to change". That a record may lose its guard is said.
+fn deed_of(change: &Edit) -> &'static str {
+    match change {
+        Edit::Delete { .. } => "delete",
+        Edit::Move { .. } => "move",
+        Edit::Copy { .. } => "copy",
+        Edit::Purge { .. } => "remove for good values of",
+        Edit::Set { field, .. } | Edit::Unset { field, .. }
+            if role_of(field) == Some(FieldRole::Tags) =>
+        {
+            "change the tags, and so the guard, of"
+        }
+        _ => "change",
+    }
+}
+
+/// What is done with records.
+struct Deed {
+    what: String,
+    /// Whether an agreement to it may hold for a while.
+    may_last: bool,
+}
+
+impl Deed {
+    const fn that_may_last(what: String) -> Self {
+        Self {
+            what,
+            may_last: true,
+        }
+    }
+}
+
 /// What a call touches; `None` if it gives nothing away. A record that is read is looked at afterwards
 /// instead.
 fn touch_of(call: &Call) -> Option<Touch> {
@@ -121,8 +154,8 @@ fn touch_of(call: &Call) -> Option<Touch> {
             (Touched::All, Edit::Undo) => Touch::all("undo something", "that may concern"),
             (Touched::All, Edit::Redo) => Touch::all("redo something", "that may concern"),
             (Touched::All, _) => Touch::all("import records", "that may change"),
-            (touched, _) => Touch {
-                what: "change",
+            (touched, change) => Touch {
+                what: deed_of(change),
                 link: "",
                 touched,
             },
@@ -167,12 +200,13 @@ impl Agent {
     fn agree(
         &self,
         caller: &Caller<'_>,
-        what: String,
+        deed: Deed,
         records: Vec<String>,
         guarded: Vec<Guarded>,
         asking: impl FnOnce(&Question),
         is_gone: impl Fn() -> bool,
     ) -> Result<AgreedUse, Problem> {
+        let Deed { what, may_last } = deed;
         let mut agreed = Ok(());
         let mut used = None;
         if !guarded.is_empty() {
@@ -182,6 +216,7 @@ impl Agent {
                 records: guarded,
                 what: what.clone(),
                 reason: caller.reason.clone(),
+                may_last,
             });
             let window = self.vaults.window(caller.vault);
             agreed = self.consents.ask(used, window, self.now(), asking, is_gone);
@@ -241,9 +276,13 @@ impl Agent {
             false => named,
         };
         let mut sent = Ok(());
+        let is_change = matches!(call, Call::Change { .. });
         let agreed = self.agree(
             caller,
-            what,
+            Deed {
+                what,
+                may_last: !is_change && pass.touched != Touched::All,
+            },
             records,
             guarded,
             |question| {
@@ -294,7 +333,7 @@ impl Agent {
         let mut sent = Ok(());
         let agreed = self.agree(
             caller,
-            "read".to_owned(),
+            Deed::that_may_last("read".to_owned()),
             named.collect(),
             guarded,
             |question| {
@@ -333,7 +372,7 @@ impl Approver for Approving<'_> {
         }
         let agreed = agent.agree(
             &caller,
-            what,
+            Deed::that_may_last(what),
             records,
             guarded,
             |_| {},

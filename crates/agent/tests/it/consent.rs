@@ -19,11 +19,13 @@ use passmate_core::export::ExportForm;
 use passmate_core::interchange::ExportFormat;
 use passmate_core::problem::ProblemKind;
 use passmate_core::records::RecordContent;
+use passmate_core::session::Session;
 use passmate_core::settings::{Holding, SyncSettings};
 use passmate_core::shared_folder::Sealing;
 use passmate_core::sync_all::SyncRequest;
+use passmate_vault::Passphrase;
 
-use crate::{OfAgent, suite};
+use crate::{OfAgent, location, suite};
 
 const REASON: &str = "to deploy";
 
@@ -350,4 +352,38 @@ fn a_call_that_asks_something_else_first_needs_one_agreement() {
     let undelete = |vault: &mut Client| vault.change(&undelete, &sure, &mut |_| {});
     let (reply, was_asked) = with_answer(&agent, Decision::Refused, undelete);
     assert!(is_refused(reply) && was_asked);
+}
+
+#[test]
+fn the_passphrase_of_another_vault_in_the_place_of_the_file_agrees_to_nothing() {
+    let agent = agent_with_guarded();
+    let (asked, questions) = channel();
+    let vault = agent
+        .connect()
+        .vault(&agent.path(), SyncSettings::default());
+    let mut vault = vault.unwrap().with_reason(None, move |question| {
+        asked.send(question.clone()).unwrap();
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let (own, saved) = (dir.path().join("own.pmdb"), dir.path().join("saved.pmdb"));
+    let passphrase = || Passphrase::from("of the attacker".to_owned());
+    drop(Session::create(location(own.clone()), passphrase()).unwrap());
+    let agent = &agent;
+    let reply = thread::scope(|scope| {
+        let answerer = scope.spawn(move || {
+            let question = questions.recv().unwrap();
+            fs::rename(agent.path(), &saved).unwrap();
+            fs::copy(&own, agent.path()).unwrap();
+            let mut client = agent.connect();
+            let attacker = passphrase();
+            let agreed = client.answer(question.number, Decision::Once, Some(&attacker));
+            fs::rename(&saved, agent.path()).unwrap();
+            let _ = client.answer(question.number, Decision::Refused, None);
+            agreed
+        });
+        let reply = vault.record("web/bank");
+        assert!(answerer.join().unwrap().is_err());
+        reply
+    });
+    assert!(reply.is_err());
 }

@@ -290,7 +290,12 @@ fn of_name(name: &Name, rest: &str, open: Option<&str>) -> Step {
             run(&["new", "--", &path], Then::Open(path.clone()))
         }),
         "rename" => with_argument(rest, "rename", |path| {
-            run(&["mv", "--", record, &path], Then::Open(path.clone()))
+            // Into a folder it keeps its name, which only the vault knows for sure.
+            let then = match path.ends_with('/') {
+                true => Then::Close,
+                false => Then::Open(path.clone()),
+            };
+            run(&["mv", "--", record, &path], then)
         }),
         "del" => run(&["rm", "--", record], Then::Close),
         "ls" if rest.is_empty() => run(&["ls"], Then::Stay),
@@ -354,6 +359,10 @@ mod tests {
         assert_eq!(
             of("rename y", open),
             run(&["mv", "--", "-x", "y"], Then::Open("y".to_owned()))
+        );
+        assert_eq!(
+            of("rename y/", open),
+            run(&["mv", "--", "-x", "y/"], Then::Close)
         );
         assert_eq!(of("", open), Step::Close);
         assert_eq!(of("", None), Step::Nothing);
