@@ -137,9 +137,13 @@ impl Output {
 
     /// Something that matters although the command came through.
     pub(crate) fn warn(&self, text: &str) {
-        if self.is_quiet {
-            return;
+        if !self.is_quiet {
+            self.warn_in_any_case(text);
         }
+    }
+
+    /// Something without which a person could lose what they typed.
+    pub(crate) fn warn_in_any_case(&self, text: &str) {
         if self.json && !io::stderr().is_terminal() {
             self.held().push(text.to_owned());
         } else {

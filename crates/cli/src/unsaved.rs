@@ -119,7 +119,7 @@ const fn is_away(problem: &Problem) -> bool {
 
 fn open_again(app: &App, vault: &mut Box<dyn VaultApi>, why: &str) -> Result<(), Problem> {
     if app.ask.has_person() {
-        app.out.warn(why);
+        app.out.warn_in_any_case(why);
     }
     *vault = app.open_to_change()?;
     Ok(())
@@ -240,7 +240,7 @@ fn ask(
     if !app.ask.has_person() || app.ask.yes {
         return Err(text.stay(app, problem));
     }
-    app.out.warn(&text.told(&problem));
+    app.out.warn_in_any_case(&text.told(&problem));
     let is_deleted = problem.kind == ProblemKind::NotFound && matches!(edit, Edit::Update { .. });
     let again = match is_deleted {
         true => "Make it a new record (t)",

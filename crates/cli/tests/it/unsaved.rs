@@ -162,15 +162,18 @@ fn typed_values_are_saved_though_the_vault_was_locked_meanwhile() {
 
 #[test]
 fn ctrl_c_at_the_question_for_the_passphrase_leaves_the_text() {
-    let home = WithAgent::new(&format!("{PROGRAM} lock"));
-    let mut terminal = Terminal::start(&home.0, &["edit", "web/shop"]);
-    terminal.wait_for("Master passphrase: ");
-    assert!(terminal.text().contains("until it is saved or given up"));
-    terminal.type_keys("\u{3}");
-    let (said, code) = terminal.finish();
-    assert_ne!(code, 0, "{said}");
-    let said = said.replace('\n', " ");
-    assert!(kept(&said).contains("user = \"alice\""), "{said}");
+    for options in [&[][..], &["-q"]] {
+        let home = WithAgent::new(&format!("{PROGRAM} lock"));
+        let args = [options, &["edit", "web/shop"]].concat();
+        let mut terminal = Terminal::start(&home.0, &args);
+        terminal.wait_for("Master passphrase: ");
+        assert!(terminal.text().contains("until it is saved or given up"));
+        terminal.type_keys("\u{3}");
+        let (said, code) = terminal.finish();
+        assert_ne!(code, 0, "{said}");
+        let said = said.replace('\n', " ");
+        assert!(kept(&said).contains("user = \"alice\""), "{said}");
+    }
 }
 
 #[test]
