@@ -32,7 +32,7 @@ use crate::consent::Question;
 use crate::dialogs::Decision;
 
 /// The version of the frames. It is raised whenever a type that crosses is changed.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.

@@ -24,9 +24,9 @@ use passmate_sync::admit::would_hold_back;
 use passmate_sync::{Decision, HeldBack, Options, Policy, Replica, Report, admit};
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::format::folder_copy::{self, CopyError};
-use passmate_vault::format::{CodecError, encode_btoken, encode_sync_copy};
+use passmate_vault::format::{CodecError, encode_btoken_as, encode_sync_copy};
 use passmate_vault::sync::shared_folder::OwnCopy;
-use passmate_vault::{Passphrase, SeenChanges, SharedFolder, Vault};
+use passmate_vault::{Passphrase, RollCall, SeenChanges, Shape, SharedFolder, Vault};
 use rand_core::UnwrapErr;
 
 use crate::session::{Session, SessionError};
@@ -300,7 +300,11 @@ fn make_copy(
         session.resolve();
     }
     let plaintext = match &folder.key {
-        Some(_) => encode_btoken(&folder.part_of(session.vault())),
+        Some(_) => encode_btoken_as(
+            Shape::Modern,
+            &folder.part_of(session.vault()),
+            &RollCall::new(),
+        ),
         None => encode_sync_copy(session.vault()),
     };
     let plaintext = plaintext.map_err(SessionError::from)?;

@@ -1,8 +1,8 @@
 //! How large a vault is for its server, and what takes most of it.
 
-use passmate_sync::{Replica, SyncError};
-use passmate_vault::Vault;
+use passmate_sync::{RemoteError, Replica, SyncError};
 use passmate_vault::record::{Record, Value};
+use passmate_vault::{Vault, format};
 
 use crate::answer::{Consent, Question, Reply};
 use crate::command::command;
@@ -21,16 +21,16 @@ pub(crate) fn check(session: &Session, before: &Vault, consent: &Consent) -> Rep
     };
     let stated = State::load(session.path()).last_sync;
     let stated = stated.and_then(|last| last.btoken_len_max);
-    let quota = |vault: &Vault| -> Result<Quota, SyncError> {
-        Ok(Quota::new(
-            btoken_len(vault, account, &account.devices)?,
-            stated,
-        ))
+    let limit = Quota::new(0, stated).left();
+    let fits = |vault: &Vault| -> Result<bool, SyncError> {
+        let fits = format::fits_as(account.shape, vault, &account.devices, limit);
+        Ok(fits.map_err(RemoteError::Unsealable)?)
     };
-    let after = quota(session.vault())?;
-    if !after.is_exceeded() || quota(before)?.is_exceeded() {
+    if fits(session.vault())? || !fits(before)? {
         return Ok(());
     }
+    let len = btoken_len(session.vault(), account, &account.devices)?;
+    let after = Quota::new(len, stated);
     consent.require(Question::TooLarge {
         host: account.host.clone(),
         len: after.used,

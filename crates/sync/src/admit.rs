@@ -19,10 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use passmate_vault::format::btoken::BTOKEN_OVERHEAD;
-use passmate_vault::format::encode_btoken;
+use passmate_vault::format::{encode_btoken_as, fits_as};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::{Change, Record, is_ahead};
-use passmate_vault::{Baseline, RecordId, SeenChanges, Vault};
+use passmate_vault::{Baseline, RecordId, RollCall, SeenChanges, Vault};
 
 use crate::held::{Effect, HeldBack, HeldRecord, digest};
 use crate::options::{Decision, Policy};
@@ -340,13 +340,16 @@ impl<'a> Review<'a> {
 
     /// The length of the vault as a btoken, if that is too large only by what came.
     fn too_large(&self, policy: &Policy) -> Option<usize> {
-        let max = policy.btoken_len_max.filter(|_| self.has_news)?;
-        let len_of = |vault: &Vault| {
-            let plaintext = encode_btoken(vault);
-            plaintext.map_or(usize::MAX, |text| text.len() + BTOKEN_OVERHEAD)
+        let room = policy.room.filter(|_| self.has_news)?;
+        let fits = |vault: &Vault| {
+            let fits = fits_as(room.shape, vault, &RollCall::new(), room.btoken_len_max);
+            fits.unwrap_or(false)
         };
-        let len = len_of(&self.merged);
-        (len > max && len_of(self.base()) <= max).then_some(len)
+        if fits(&self.merged) || !fits(self.base()) {
+            return None;
+        }
+        let plaintext = encode_btoken_as(room.shape, &self.merged, &RollCall::new());
+        Some(plaintext.map_or(usize::MAX, |text| text.len() + BTOKEN_OVERHEAD))
     }
 
     fn with_changes(&self, held: HeldBack) -> HeldBack {

@@ -16,7 +16,7 @@ use crate::admit::{Admitted, admit, would_hold_back};
 use crate::error::{RemoteError, SyncError};
 use crate::exchange::{Ended, Greeting};
 use crate::held::HeldBack;
-use crate::options::{Decision, Options, Policy};
+use crate::options::{Decision, Options, Policy, Room};
 use crate::replica::Replica;
 use crate::report::{Preview, Report};
 use crate::roll_call::{device_of, is_due, united, with_own_entry};
@@ -614,7 +614,10 @@ pub(crate) fn with_limit(policy: Policy, greeting: &Greeting, account: Option<&A
     let limit = usize::try_from(limit_of(greeting)).unwrap_or(usize::MAX);
     Policy {
         // A device that has no entry yet gets one.
-        btoken_len_max: Some(limit.saturating_sub(roll_call + OWN_ENTRY_LEN_MAX)),
+        room: Some(Room {
+            btoken_len_max: limit.saturating_sub(roll_call + OWN_ENTRY_LEN_MAX),
+            shape: account.map_or(Shape::Modern, |account| account.shape),
+        }),
         ..policy
     }
 }

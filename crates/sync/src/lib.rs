@@ -43,7 +43,7 @@ pub use error::{RemoteError, SaveError, SyncError, SyncErrorKind};
 pub use exchange::Greeting;
 pub use held::{Effect, HeldBack, HeldRecord};
 pub use leave::leave;
-pub use options::{Decision, Options, Policy, Reason};
+pub use options::{Decision, Options, Policy, Reason, Room};
 pub use replica::Replica;
 pub use report::{Ahead, Preview, Report};
 pub use rollback::Rollback;

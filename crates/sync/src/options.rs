@@ -1,6 +1,7 @@
 //! What a person says about a sync beforehand.
 
 use crate::held::HeldBack;
+use passmate_vault::Shape;
 use serde::{Deserialize, Serialize};
 
 /// What a person says about a sync beforehand.
@@ -21,8 +22,8 @@ pub struct Policy {
     pub records: usize,
     /// And more than this percentage of those that are seen.
     pub percent: usize,
-    /// The longest btoken that the server accepts, in bytes, if there is a server.
-    pub btoken_len_max: Option<usize>,
+    /// How much the server accepts, if there is a server.
+    pub room: Option<Room>,
     /// What a person said.
     pub decision: Decision,
 }
@@ -43,12 +44,21 @@ pub enum Decision {
     RefuseAll,
 }
 
+/// How much a server accepts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Room {
+    /// The longest btoken, in bytes, without its roll call.
+    pub btoken_len_max: usize,
+    /// The form in which the account's btoken is written.
+    pub shape: Shape,
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
             records: 10,
             percent: 20,
-            btoken_len_max: None,
+            room: None,
             decision: Decision::Ask,
         }
     }

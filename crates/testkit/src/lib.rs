@@ -4,6 +4,7 @@
 
 #[cfg(feature = "cloud")]
 pub mod cloud;
+pub mod noise;
 #[cfg(feature = "server")]
 pub mod process;
 #[cfg(feature = "server")]

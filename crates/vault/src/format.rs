@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | Passmate's vault file, version 3 | [`decode_vault_file`] | [`encode_v3`] |
 //! | Passmate 2, the original program's `.pmdb` | [`decode_vault_file`] | [`encode_passmate2`] |
-//! | btoken: Passmate 2, purpose `sync_copy` | [`decode_btoken`] | [`encode_btoken_with`] |
+//! | btoken: Passmate 2, purpose `sync_copy`, packed | [`decode_btoken`] | [`encode_btoken_as`] |
+//! | the same as it is before it is packed | [`decode_btoken`] | [`encode_btoken_with`] |
 //! | btoken of the desktop client | [`decode_btoken`] | [`encode_desktop_btoken`] |
 //!
 //! The rules are:
@@ -21,6 +22,7 @@ pub mod container;
 mod desktop;
 mod error;
 pub mod folder_copy;
+mod packed;
 mod parts;
 mod passmate2;
 mod path;
@@ -34,6 +36,7 @@ mod writer;
 use zeroize::Zeroizing;
 
 pub use error::{CodecError, EncodeError};
+pub use packed::EXPANSION_MAX;
 pub use passmate2::{Passmate2, encode_passmate2, encode_sync_copy};
 pub use path::JsonPath;
 
@@ -48,6 +51,7 @@ use crate::sync::shape::Shape;
 use crate::sync::shared_folder::SharedFolder;
 use account::write_account;
 use baseline::write_baseline;
+use btoken::BTOKEN_OVERHEAD;
 use parts::{DEVICES, PURGED, Parts, SINCE, begin, end, next_key, read_parts};
 use reader::Fault;
 use records::{write_purged, write_records};
@@ -234,8 +238,23 @@ fn refuse_ours(parts: &Parts) -> Result<(), CodecError> {
     }
 }
 
-/// Reads the plaintext of a btoken in either shape. Blanks may follow.
+/// Reads the plaintext of a btoken in either shape, packed or not. Blanks may follow.
 pub fn decode_btoken(plaintext: &[u8]) -> Result<Btoken, CodecError> {
+    if !packed::is_packed(plaintext) {
+        return decode_unpacked(plaintext);
+    }
+    let btoken = decode_unpacked(&packed::unpack(plaintext)?)?;
+    match btoken.shape {
+        BtokenShape::Passmate2 => Ok(btoken),
+        // No desktop client could read it.
+        BtokenShape::Desktop => Err(CodecError::WrongShape {
+            path: JsonPath::document(),
+            expected: "a sync copy, as a packed document must be".into(),
+        }),
+    }
+}
+
+fn decode_unpacked(plaintext: &[u8]) -> Result<Btoken, CodecError> {
     let mut reader = begin(plaintext)?;
     let in_document = |fault: Fault| fault.at(JsonPath::document());
     if reader.literal("null") {
@@ -344,8 +363,8 @@ pub fn encode_v3(document: &Document) -> Result<Zeroizing<Vec<u8>>, EncodeError>
     })
 }
 
-/// Writes the plaintext of a btoken without devices, padded with blanks to a multiple of 4096
-/// bytes.
+/// Writes the plaintext of a btoken without devices, not packed, padded with blanks to a multiple
+/// of 4096 bytes.
 ///
 /// The document is Passmate 2 with purpose `sync_copy`. It has all changes, even those that the
 /// original program would refuse (see [`encode_passmate2`]). Values of several lines are JSON
@@ -362,17 +381,35 @@ pub fn encode_btoken_with(
     encode_version_2(vault, Purpose::SyncCopy, devices)
 }
 
-/// Writes the plaintext of a btoken in the shape of an account. The desktop client's shape leaves
-/// out the devices.
+/// Writes the plaintext of a btoken in the shape of an account: packed if that is shorter, or for
+/// the desktop client, which cannot read that, plain and without the devices.
 pub fn encode_btoken_as(
     shape: Shape,
     vault: &Vault,
     devices: &RollCall,
 ) -> Result<Zeroizing<Vec<u8>>, EncodeError> {
     match shape {
-        Shape::Modern | Shape::Upgraded => encode_btoken_with(vault, devices),
+        Shape::Modern | Shape::Upgraded => {
+            let document = encode_btoken_with(vault, devices)?;
+            Ok(packed::pack(&document).unwrap_or(document))
+        }
         Shape::Desktop => encode_desktop_btoken(vault),
     }
+}
+
+/// Whether a vault in the shape of an account makes a btoken of at most this many bytes. It is
+/// packed only if it does not fit as it is.
+pub fn fits_as(
+    shape: Shape,
+    vault: &Vault,
+    devices: &RollCall,
+    len_max: usize,
+) -> Result<bool, EncodeError> {
+    let room = len_max.saturating_sub(BTOKEN_OVERHEAD);
+    if shape != Shape::Desktop && encode_btoken_with(vault, devices)?.len() <= room {
+        return Ok(true);
+    }
+    Ok(encode_btoken_as(shape, vault, devices)?.len() <= room)
 }
 
 /// Writes the plaintext of a btoken for the desktop client, padded with blanks to a multiple of

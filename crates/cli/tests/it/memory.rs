@@ -108,6 +108,16 @@ fn a_locked_vault_leaves_nothing_in_memory() {
     );
     // Writes derive keys, and a search, a sync and an audit read all values.
     agent.run("passmate new web/other && passmate find shop && passmate audit || true");
+    // A copy in a folder is compressed if the vault is long enough.
+    let note = "line of a note\n".repeat(1000);
+    fs::write(agent.dir.path().join("note"), note).unwrap();
+    agent.run("passmate set web/shop notes < note && mkdir box");
+    agent.run("passmate sync setup --folder box && passmate sync");
+    let copies = fs::read_dir(agent.dir.path().join("box")).unwrap();
+    let copies: Vec<u64> = copies
+        .map(|copy| copy.unwrap().metadata().unwrap().len())
+        .collect();
+    assert!(matches!(copies[..], [len] if len < 8192), "{copies:?}");
     agent.run("passmate lock");
     assert_eq!(agent.count(PASSPHRASE), 0);
     assert_eq!(agent.count(PASSWORD), 0);

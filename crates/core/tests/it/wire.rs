@@ -29,7 +29,7 @@ use passmate_core::sync::admit::{Entry, would_hold_back};
 use passmate_core::sync::transport::{CertificateProblem, TrustProblem};
 use passmate_core::sync::{
     Ahead, ConnectError, Content, Decision, Effect, Greeting, HeldBack, Policy, Reason,
-    RemoteError, Report, Rollback, SameKey, StreamEnd, SyncErrorKind,
+    RemoteError, Report, Rollback, Room, SameKey, StreamEnd, SyncErrorKind,
 };
 use passmate_core::sync_all::{
     Level, Notice, PlacePreview, SyncAnswer, SyncPreview, SyncRequest, Synced,
@@ -731,7 +731,10 @@ fn what_is_asked_for_crosses() {
         auto: true,
         offline: true,
         policy: Policy {
-            btoken_len_max: Some(1),
+            room: Some(Room {
+                btoken_len_max: 1,
+                shape: Shape::Upgraded,
+            }),
             decision,
             ..Policy::default()
         },

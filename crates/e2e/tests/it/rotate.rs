@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use passmate_testkit::noise::noise;
 use passmate_testkit::wait::until;
 
 use crate::support::Server;
@@ -58,7 +59,7 @@ fn a_vault_too_large_for_its_server_rotates_to_less_history() {
         .ok();
     first.run(&["sync", "setup", &address, "--pin", &pin]).ok();
     join(&second, &server, &first.run(&["sync", "key"]).ok(), &[]).ok();
-    let note = |number: u8| number.to_string().repeat(3000);
+    let note = |number: u64| noise(number, 2900);
     for number in 0..2 {
         first.run_with(&["set", "mail", "note"], &note(number)).ok();
     }
@@ -72,7 +73,7 @@ fn a_vault_too_large_for_its_server_rotates_to_less_history() {
         .ok();
     let said = first.run(&["sync"]);
     assert!(said.err.contains("--keep-history"), "{said:?}");
-    let purge = "note of mail takes most, 8.7 KiB: `passmate purge mail note --earlier`";
+    let purge = "note of mail takes most, 11.5 KiB: `passmate purge mail note --earlier`";
     assert!(said.err.contains(purge), "{said:?}");
     said.failed(23);
 

@@ -356,7 +356,7 @@ fn no_account_is_made_for_a_vault_that_is_too_large() {
         cloud.borrow_mut().btoken_len_max = Some(limit);
         let mut device = Device::default();
         let len = usize::try_from(limit).unwrap();
-        device.set("mail", "notes", &"x".repeat(len));
+        device.set("mail", "notes", &noise(1, len));
         let error = remote_error(device.create(&mut Way::to(&cloud)));
         assert!(matches!(error, RemoteError::TooLarge { .. }), "{error}");
         assert_eq!(device.account, None);

@@ -144,13 +144,13 @@ fn a_vault_that_others_fill_up_is_held_back() {
         thief.write(|vault| {
             vault.create_record(name.into(), name, 5).unwrap();
             vault
-                .set(&name.into(), "note", "x".repeat(20_000), 5)
+                .set(&name.into(), "note", noise(name.len() as u64, 20_000), 5)
                 .unwrap();
         });
     };
     fill("one");
     sync(&mut second, &cloud).unwrap();
-    fill("two");
+    fill("another");
     let held = held_back(sync(&mut second, &cloud));
     assert!(held.too_large.is_some(), "{held}");
     let before = second.vault.clone();

@@ -154,7 +154,7 @@ fn a_btoken_over_the_limit_is_reported_and_nothing_lost() {
         cloud.borrow_mut().banner = banner.to_owned();
         cloud.borrow_mut().btoken_len_max = Some(limit);
         let uploads = cloud.borrow().uploads;
-        first.set("mail", "note", &"x".repeat(value_len));
+        first.set("mail", "note", &noise(1, value_len));
         let error = remote_error(first.sync(&mut Way::to(&cloud)));
         let RemoteError::TooLarge {
             len,

@@ -24,7 +24,7 @@ fn policy(decision: Decision) -> Options {
         policy: Policy {
             records: 3,
             percent: 20,
-            btoken_len_max: None,
+            room: None,
             decision,
         },
         ..Options::default()

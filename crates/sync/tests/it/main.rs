@@ -24,6 +24,7 @@ use passmate_testkit::cloud::{
     Calm, Cloud, Device, Dice, Fault, Way, account_of, agreed, auth_token_of, counts, deciding,
     held_back, is_disk_full, remote_error, two_devices, unreachable,
 };
+use passmate_testkit::noise::noise;
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::{AHEAD_SECONDS, Change, Domain, FieldKey, PRESENT_MIN, Stamp, Value};
 use passmate_vault::{

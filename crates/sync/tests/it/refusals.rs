@@ -322,7 +322,7 @@ fn what_is_refused_and_cannot_be_purged_leaves_the_server() {
         thief.write(|vault| {
             if is_too_large {
                 vault.create_record("two".into(), "two", 5).unwrap();
-                let long = "x".repeat(118_000);
+                let long = noise(1, 118_000);
                 vault.set(&"two".into(), "note", long, 5).unwrap();
             } else {
                 let long = Value::Text("x".repeat(35_000).as_str().into());
@@ -351,7 +351,7 @@ fn what_is_refused_and_cannot_be_purged_leaves_the_server() {
 #[test]
 fn a_small_btoken_does_not_overfill_a_large_vault() {
     let (cloud, mut first, mut second) = fifty_records();
-    first.set("big", "note", &"y".repeat(330_000));
+    first.set("big", "note", &noise(1, 330_000));
     sync(&mut first, &cloud).unwrap();
     sync(&mut second, &cloud).unwrap();
     cloud.borrow_mut().banner = "cloud\nbtoken-max 400000\n".to_owned();
@@ -359,7 +359,7 @@ fn a_small_btoken_does_not_overfill_a_large_vault() {
     thief.write(|vault| {
         *vault = Vault::new();
         vault.create_record("two".into(), "two", 5).unwrap();
-        let long = "x".repeat(85_000);
+        let long = noise(2, 85_000);
         vault.set(&"two".into(), "note", long, 5).unwrap();
     });
     let before = second.vault.clone();
@@ -541,7 +541,7 @@ fn an_old_account_does_not_overfill_the_new_one_and_what_it_brings_is_told() {
             if exchange == at {
                 thief.write(|vault| {
                     vault.create_record("two".into(), "two", 5).unwrap();
-                    let long = "x".repeat(38_000);
+                    let long = noise(1, 38_000);
                     vault.set(&"two".into(), "note", long, 5).unwrap();
                 });
             }

@@ -79,7 +79,7 @@ fn a_vault_that_outgrew_its_server_truncates_its_history() {
     cloud.borrow_mut().btoken_len_max = Some(20_000);
     cloud.borrow_mut().banner = "cloud\nbtoken-max 20000".to_owned();
     for number in 0..200 {
-        first.set("mail", "password", &format!("{number:0100}"));
+        first.set("mail", "password", &noise(number, 100));
     }
     let middle = first.now;
     first.set("mail", "password", "now");

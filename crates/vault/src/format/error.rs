@@ -83,6 +83,9 @@ pub enum CodecError {
         /// The unknown part.
         path: JsonPath,
     },
+    /// The document is compressed, and does not expand to what its head says.
+    #[error("the compressed document does not expand to what its head says")]
+    Packing,
     /// The version is one that only old programs wrote, or none.
     #[error("the document's version is not supported")]
     VersionUnsupported,

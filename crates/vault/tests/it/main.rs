@@ -6,6 +6,7 @@ mod containers;
 mod folder_copies;
 mod laws;
 mod merges;
+mod packed;
 mod pmdb;
 mod purged;
 mod rest;
