@@ -298,8 +298,7 @@ impl VaultApi for Session {
     }
 
     fn fields(&mut self, path: &str) -> Reply<Vec<String>> {
-        let view = self.vault().view();
-        let fields = records::find(&view, path)?.fields();
+        let fields = records::find_one(self.vault(), path)?.fields();
         Ok(fields.map(|field| records::text(field.name)).collect())
     }
 
@@ -308,7 +307,7 @@ impl VaultApi for Session {
     }
 
     fn continuations(&mut self, begin: &str) -> Reply<Vec<String>> {
-        Ok(continuations(&self.vault().view(), begin))
+        Ok(continuations(self.vault(), begin))
     }
 
     fn history(&mut self, path: &str, field: Option<&str>) -> Reply<Vec<HistoryEntry>> {
@@ -340,10 +339,9 @@ impl VaultApi for Session {
     }
 
     fn qr_text(&mut self, path: &str, field: Option<&str>) -> Reply<Zeroizing<String>> {
-        let view = self.vault().view();
-        let record = records::find(&view, path)?;
+        let record = records::find_one(self.vault(), path)?;
         let value = |role: FieldRole| {
-            let field = role.find(record)?;
+            let field = role.find(&record)?;
             Some(Zeroizing::new(records::text(&field.value)))
         };
         let Some(name) = field else {

@@ -13,7 +13,7 @@ use crate::answer::Reply;
 use crate::command::command;
 use crate::otp::{COUNTER_MAX, Counted, CountedCode, IMPORT_MIGRATION, Otp, OtpError};
 use crate::problem::{Problem, ProblemKind};
-use crate::records::find;
+use crate::records::find_one;
 use crate::session::Session;
 
 /// What makes the codes of a record.
@@ -26,13 +26,12 @@ pub(crate) struct CodeSource {
 
 /// What makes the codes of a record: the named field, or the one that holds the secret.
 pub(crate) fn code_source(vault: &Vault, path: &str, field: Option<&str>) -> Reply<CodeSource> {
-    let view = vault.view();
-    let record = find(&view, path)?;
+    let record = find_one(vault, path)?;
     let field = match field {
         Some(name) => record
             .field(&name.into())
             .ok_or_else(|| Problem::no_field(path, name))?,
-        None => find_otp(record).ok_or_else(|| {
+        None => find_otp(&record).ok_or_else(|| {
             Problem::new(
                 ProblemKind::NotFound,
                 format!("{path} has no field for one-time codes"),

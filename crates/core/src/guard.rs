@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::record::{Domain, Record};
+use passmate_vault::view::View;
 use passmate_vault::{RecordId, Vault};
 
 use crate::edit::Edit;
@@ -58,24 +59,33 @@ pub struct Guarded {
 /// guard that it had at any time, because its history can still be read.
 #[must_use]
 pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<Guarded> {
+    if *touched == Touched::Nothing {
+        return Vec::new();
+    }
     let view = vault.view();
-    let live = view.records().iter().filter(|record| has_guard(record));
+    let meant = meant_by(&view, touched);
+    let is_meant = |id: &RecordId| meant.as_ref().is_none_or(|meant| meant.contains(id));
+    let live = view.records().iter();
+    let live = live.filter(|record| is_meant(record.id) && has_guard(record));
     let live = live.map(|record| (record.id, text(&record.path)));
     let deleted = view.deleted().iter();
-    let deleted = deleted.filter(|record| had_guard(record.record));
+    let deleted = deleted.filter(|record| is_meant(record.id) && had_guard(record.record));
     let deleted = deleted.map(|record| (record.id, text(&record.path)));
-    let guarded = live.chain(deleted);
-    let named = |(id, path): (&RecordId, String)| Guarded {
+    let guarded = live.chain(deleted).map(|(id, path)| Guarded {
         id: text(id.as_text()),
         path,
-    };
+    });
+    guarded.collect()
+}
+
+/// The records that are meant; `None` if all are.
+fn meant_by(view: &View<'_>, touched: &Touched) -> Option<BTreeSet<RecordId>> {
     match touched {
-        Touched::Nothing => Vec::new(),
-        Touched::All => guarded.map(named).collect(),
+        Touched::All => None,
+        Touched::Nothing => Some(BTreeSet::new()),
         Touched::Named(names) => {
-            let meant: BTreeSet<_> = names.iter().flat_map(|name| meant(&view, name)).collect();
-            let guarded = guarded.filter(|(id, _)| meant.contains(*id));
-            guarded.map(named).collect()
+            let meant = names.iter().flat_map(|name| meant(view, name));
+            Some(meant.collect())
         }
     }
 }
@@ -83,19 +93,17 @@ pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<Guarded> {
 /// The paths of the records that a call names, guarded or not; none if it touches all.
 #[must_use]
 pub fn named(vault: &Vault, touched: &Touched) -> Vec<String> {
-    let Touched::Named(names) = touched else {
+    if !matches!(touched, Touched::Named(_)) {
         return Vec::new();
-    };
+    }
     let view = vault.view();
-    let meant: BTreeSet<_> = names.iter().flat_map(|name| meant(&view, name)).collect();
+    let meant = meant_by(&view, touched).unwrap_or_default();
     let live = view.records().iter();
-    let live = live.map(|record| (record.id, text(&record.path)));
+    let live = live.map(|record| (record.id, &record.path));
     let deleted = view.deleted().iter();
-    let deleted = deleted.map(|record| (record.id, text(&record.path)));
-    let all = live.chain(deleted);
-    all.filter(|(id, _)| meant.contains(*id))
-        .map(|(_, path)| path)
-        .collect()
+    let deleted = deleted.map(|record| (record.id, &record.path));
+    let all = live.chain(deleted).filter(|(id, _)| meant.contains(*id));
+    all.map(|(_, path)| text(path)).collect()
 }
 
 /// A record that was read, if it is guarded.

@@ -11,7 +11,7 @@ use crate::answer::Reply;
 use crate::clock::local_time;
 use crate::command::{Command, command};
 use crate::problem::{Problem, ProblemKind};
-use crate::records::{find, get, get_deleted, text};
+use crate::records::{find, find_one, get, get_deleted, text};
 
 /// One change of a record, as people see it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,8 +147,7 @@ pub(crate) fn past_value(
     field: &str,
     at: Option<At>,
 ) -> Reply<(RecordId, Value)> {
-    let view = vault.view();
-    let record = find(&view, path)?;
+    let record = find_one(vault, path)?;
     let changes = changes_of(record.record, Some(field));
     let is_wanted = |numbered: &&Numbered<'_>| match at {
         None => numbered.number == 2,
@@ -319,7 +318,7 @@ pub fn check_parts(path: &str) -> Result<(), Problem> {
 }
 
 fn refuse_taken(vault: &Vault, path: &str) -> Result<(), Problem> {
-    match vault.view().get(path) {
+    match vault.lookup().get(path) {
         None => Ok(()),
         Some(_) => Err(Problem::new(
             ProblemKind::Exists,
@@ -339,7 +338,5 @@ fn find_any(vault: &Vault, path: &str) -> Reply<RecordId> {
 }
 
 fn live_path(vault: &Vault, id: &RecordId) -> Option<String> {
-    let view = vault.view();
-    let record = view.records().iter().find(|record| record.id == id)?;
-    Some(text(&record.path))
+    Some(text(&vault.lookup().by_id(id)?.path))
 }

@@ -6,8 +6,7 @@
 //!    at the begin or the end of what was typed does not count;
 //!  - without candidates there is what else has this name, and paths that are alike, for an error.
 
-use std::collections::BTreeSet;
-
+use passmate_vault::Vault;
 use passmate_vault::view::View;
 
 use crate::answer::{Namesake, Need};
@@ -69,29 +68,30 @@ fn folder<'p>(name: &str, paths: impl Iterator<Item = &'p str>) -> Option<Namesa
 
 /// How a path goes on that was begun: up to the end of its next part, with a slash if it is a
 /// folder. In the order of the paths; for the Tab key of a shell.
-pub(crate) fn continuations(view: &View<'_>, begin: &str) -> Vec<String> {
-    let paths = view.records().iter();
-    let paths: Vec<_> = paths.map(|record| record.path.to_string_lossy()).collect();
-    next_parts(begin, paths.iter().map(AsRef::as_ref))
-}
-
-fn next_parts<'p>(begin: &str, paths: impl Iterator<Item = &'p str>) -> Vec<String> {
-    let mut found = BTreeSet::new();
-    for path in paths {
-        let Some(rest) = path.strip_prefix(begin) else {
-            continue;
+pub(crate) fn continuations(vault: &Vault, begin: &str) -> Vec<String> {
+    let lookup = vault.lookup();
+    let mut found = Vec::new();
+    let mut next = lookup.first_from(begin.as_bytes());
+    while let Some(record) = next.filter(|_| found.len() < CONTINUATIONS_MAX) {
+        let path = record.path.as_bytes();
+        let Some(rest) = path.strip_prefix(begin.as_bytes()) else {
+            break;
         };
+        let slash = rest.iter().position(|byte| *byte == b'/');
+        let end = slash.map_or(path.len(), |slash| begin.len() + slash);
+        let mut behind = path.get(..end).unwrap_or_default().to_vec();
+        // What comes next has another part: a digit is right behind a slash.
+        behind.push(if slash.is_some() { b'0' } else { 0 });
+        let end = end + usize::from(slash.is_some());
+        let part = path.get(..end).and_then(|part| str::from_utf8(part).ok());
         // What acts on a terminal would do so in the shell's list.
-        let end = rest
-            .find('/')
-            .map_or(path.len(), |slash| begin.len() + slash + 1);
-        let part = path.get(..end).unwrap_or_default();
-        if part.len() <= COMPARED_MAX && escape(part) == part {
-            found.insert(part);
+        if let Some(part) = part.filter(|part| part.len() <= COMPARED_MAX && escape(part) == *part)
+        {
+            found.push(part.to_owned());
         }
+        next = lookup.first_from(&behind);
     }
-    let found = found.into_iter().take(CONTINUATIONS_MAX);
-    found.map(str::to_owned).collect()
+    found
 }
 
 /// The paths that end with what was typed, at the begin of a part.
@@ -178,10 +178,15 @@ mod tests {
             "web/shopping/x",
             "web/shopping/y",
             "wifi",
-            "a\u{1b}b",
+            "a\u{202e}b",
             "a b/c",
         ];
-        let next = |begin: &str| next_parts(begin, paths.into_iter());
+        let mut vault = Vault::new();
+        for (id, path) in paths.into_iter().enumerate() {
+            let id = format!("{id}");
+            vault.create_record(id.as_str().into(), path, 1).unwrap();
+        }
+        let next = |begin: &str| continuations(&vault, begin);
         assert_eq!(next(""), ["a b/", "web/", "wifi"]);
         assert_eq!(next("w"), ["web/", "wifi"]);
         assert_eq!(next("web/sh"), ["web/shop", "web/shopping/"]);

@@ -167,7 +167,7 @@ pub(crate) fn trash(vault: &Vault) -> Vec<DeletedEntry> {
 
 /// The record at a path.
 pub(crate) fn content(vault: &Vault, path: &str) -> Reply<RecordContent> {
-    Ok(content_of(find(&vault.view(), path)?))
+    Ok(content_of(&find_one(vault, path)?))
 }
 
 fn content_of(record: &ViewRecord<'_>) -> RecordContent {
@@ -210,6 +210,23 @@ pub(crate) fn is_address(name: &str) -> bool {
     role_of(name) == Some(FieldRole::Url) || is_further(name, FieldRole::Url)
 }
 
+/// The record at a path, without a view of all: see [`get`].
+pub(crate) fn find_one<'a>(vault: &'a Vault, path: &str) -> Reply<ViewRecord<'a>> {
+    let lookup = vault.lookup();
+    let by_path = lookup
+        .get(&unescape_path(path))
+        .or_else(|| lookup.get(path));
+    let by_id = || {
+        is_own_id(path)
+            .then(|| lookup.by_id(&path.into()))
+            .flatten()
+    };
+    match by_path.or_else(by_id) {
+        Some(record) => Ok(record),
+        None => Ok(find(&vault.view(), path)?.clone()),
+    }
+}
+
 /// The record at a path as a list shows it: see [`get`].
 pub(crate) fn find<'v, 'a>(view: &'v View<'a>, path: &str) -> Reply<&'v ViewRecord<'a>> {
     get(view, path).ok_or_else(|| {
@@ -238,14 +255,16 @@ pub(crate) fn get_deleted<'v, 'a>(view: &'v View<'a>, name: &str) -> Option<&'v 
     by_path.or_else(|| records.find(|record| is_id(record.id, name)))
 }
 
-/// Whether a person names a record by its id. Only ids of Passmate's own form count: those of other
-/// programs may look like a path.
+/// Whether a person names a record by its id.
 fn is_id(id: &RecordId, name: &str) -> bool {
-    let is_own = name.len() == 16
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
-    is_own && *id.as_text() == *name
+    is_own_id(name) && *id.as_text() == *name
+}
+
+/// Whether this may name a record by its id. Only ids of Passmate's own form do: those of other
+/// programs may look like a path.
+fn is_own_id(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    name.len() == 16 && bytes.all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'))
 }
 
 pub(crate) fn text(text: &Text) -> String {

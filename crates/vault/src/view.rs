@@ -11,6 +11,8 @@
 //!    shows under that path, a tilde, and at least four characters of its id, as many as make its
 //!    path unique.
 
+mod lookup;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +21,8 @@ use data_encoding::HEXUPPER;
 use crate::record::{
     Change, Domain, Order, Record, RecordId, Shown, Stamp, Text, Vault, newest_of,
 };
+
+pub use lookup::Lookup;
 
 /// The records of a vault as people see them, sorted by path.
 #[derive(Clone, Debug)]
@@ -132,27 +136,11 @@ fn show(change: &Change) -> Option<ViewField<'_>> {
 impl Vault {
     /// Computes what people see of this vault.
     pub fn view(&self) -> View<'_> {
-        let records: Vec<_> = self.records.iter().collect();
-        let order = self.records.order(order_of);
-        let live = order.live.iter().filter_map(|shown| {
-            let (id, record) = records.get(shown.place)?;
-            let State::Live { path, revived } = record.state() else {
-                return None;
-            };
-            let (path, clash) = match &shown.renamed {
-                Some(renamed) => (Cow::Owned(renamed.clone()), Some(path)),
-                None => (path, None),
-            };
-            Some(ViewRecord {
-                id,
-                path,
-                clash,
-                revived,
-                record,
-            })
-        });
-        let deleted = order.deleted.iter().filter_map(|place| {
-            let (id, record) = records.get(*place)?;
+        let lookup = self.lookup();
+        let live = lookup.order.live.iter();
+        let live = live.filter_map(|shown| lookup.show(shown));
+        let deleted = lookup.order.deleted.iter().filter_map(|place| {
+            let (id, record) = lookup.records.get(*place)?;
             match record.state() {
                 State::Deleted { path, stamp } => Some(DeletedRecord {
                     id,

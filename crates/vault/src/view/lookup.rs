@@ -1,0 +1,128 @@
+//! Single records as people see them, without the view of all: only what is asked for is made.
+
+use std::borrow::Cow;
+
+use super::{State, ViewRecord, order_of};
+use crate::record::{Order, Record, RecordId, Shown, Text, Vault};
+
+/// The live records of a vault by their paths and ids. What it finds is what a [`View`](super::View) shows.
+#[derive(Clone, Debug)]
+pub struct Lookup<'a> {
+    /// In the order of their ids.
+    pub(super) records: Vec<(&'a RecordId, &'a Record)>,
+    pub(super) order: &'a Order,
+}
+
+impl Vault {
+    /// Looks up single records; [`view`](Self::view) is for all of them.
+    pub fn lookup(&self) -> Lookup<'_> {
+        Lookup {
+            records: self.records.iter().collect(),
+            order: self.records.order(order_of),
+        }
+    }
+}
+
+impl<'a> Lookup<'a> {
+    /// The live record shown under this path.
+    pub fn get(&self, path: &str) -> Option<ViewRecord<'a>> {
+        let next = self.order.live.get(self.place_of(path.as_bytes()))?;
+        self.show(next).filter(|record| *record.path == *path)
+    }
+
+    /// The live record of this id.
+    pub fn by_id(&self, id: &RecordId) -> Option<ViewRecord<'a>> {
+        let place = self.records.binary_search_by(|(other, _)| (*other).cmp(id));
+        let place = place.ok()?;
+        let shown = self.order.live.iter().find(|shown| shown.place == place)?;
+        self.show(shown)
+    }
+
+    /// The first live record whose path has these bytes or comes after them.
+    pub fn first_from(&self, path: &[u8]) -> Option<ViewRecord<'a>> {
+        self.show(self.order.live.get(self.place_of(path))?)
+    }
+
+    /// How many paths come before this one.
+    fn place_of(&self, path: &[u8]) -> usize {
+        let is_before = |shown: &Shown| {
+            let shown = self.path_of(shown);
+            shown.is_some_and(|shown| shown.as_bytes() < path)
+        };
+        self.order.live.partition_point(is_before)
+    }
+
+    fn path_of(&self, shown: &'a Shown) -> Option<Cow<'a, Text>> {
+        match &shown.renamed {
+            Some(renamed) => Some(Cow::Borrowed(renamed)),
+            None => self.records.get(shown.place)?.1.state().into_live_path(),
+        }
+    }
+
+    pub(super) fn show(&self, shown: &Shown) -> Option<ViewRecord<'a>> {
+        let (id, record) = self.records.get(shown.place)?;
+        let State::Live { path, revived } = record.state() else {
+            return None;
+        };
+        let (path, clash) = match &shown.renamed {
+            Some(renamed) => (Cow::Owned(renamed.clone()), Some(path)),
+            None => (path, None),
+        };
+        Some(ViewRecord {
+            id,
+            path,
+            clash,
+            revived,
+            record,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::View;
+
+    fn paths_of(view: &View<'_>) -> Vec<String> {
+        let records = view.records().iter();
+        let paths = records.map(|record| record.path.to_string_lossy().into_owned());
+        paths.collect()
+    }
+
+    #[test]
+    fn each_record_of_a_view_is_found_by_its_path_and_id() {
+        let mut vault = Vault::new();
+        for (id, path) in [("4", "b"), ("3", "a/x"), ("2", "b"), ("1", "c"), ("0", "a")] {
+            vault.create_record(id.into(), path, 1).unwrap();
+        }
+        vault.delete(&"1".into(), 2).unwrap();
+        let (view, lookup) = (vault.view(), vault.lookup());
+        let shown = |record: ViewRecord<'_>| format!("{record:?}");
+        for record in view.records() {
+            let path = record.path.to_string_lossy();
+            let found = [
+                lookup.get(&path),
+                lookup.by_id(record.id),
+                lookup.first_from(path.as_bytes()),
+            ];
+            for found in found {
+                assert_eq!(shown(found.unwrap()), shown(record.clone()), "{path}");
+            }
+        }
+        for path in ["", "a/", "b~", "c", "~"] {
+            assert!(lookup.get(path).is_none(), "{path}");
+        }
+        assert!(lookup.by_id(&"1".into()).is_none());
+        assert!(lookup.by_id(&"9".into()).is_none());
+        // In the order of the paths, from one to the next.
+        let mut paths = Vec::new();
+        let mut next = lookup.first_from(b"");
+        while let Some(record) = next {
+            let path = record.path.to_string_lossy().into_owned();
+            next = lookup.first_from(format!("{path}\0").as_bytes());
+            paths.push(path);
+        }
+        assert_eq!(paths, paths_of(&view));
+        assert_eq!(paths.len(), 4);
+    }
+}
