@@ -165,6 +165,8 @@ struct Search {
     words: Vec<Word>,
     /// All words, for a text in which all must be.
     pattern: Pattern,
+    /// Their letters, if all are ASCII.
+    ascii: Option<Vec<Vec<u8>>>,
     /// The query as the end of a path, in lower case.
     end: String,
     matcher: Matcher,
@@ -186,6 +188,7 @@ impl Search {
             }),
             words: pattern.atoms.iter().map(Word::new).collect(),
             end: end.trim_end_matches('$').to_lowercase(),
+            ascii: ascii_words(&pattern),
             pattern,
             matcher: Matcher::new(Config::DEFAULT.match_paths()),
             buffer: Vec::new(),
@@ -196,7 +199,7 @@ impl Search {
     fn rank(&mut self, record: &Searched) -> Option<Rank> {
         // Most records have nothing of it.
         let is_whole = record.together.len() <= LEN_MAX;
-        if self.is_free && is_whole && self.has_letters(&record.together).is_none() {
+        if self.is_free && is_whole && !self.has_letters(&record.together) {
             return None;
         }
         let path = &record.lower;
@@ -232,10 +235,30 @@ impl Search {
         })
     }
 
-    fn has_letters(&mut self, text: &str) -> Option<u32> {
+    /// Whether a text may have all words; what it surely has not need not be scored.
+    fn has_letters(&mut self, text: &str) -> bool {
+        if let Some(words) = self.ascii.as_ref().filter(|_| text.is_ascii()) {
+            return words.iter().all(|word| has_in_order(text, word));
+        }
         let text = Utf32Str::new(beginning(text), &mut self.buffer);
-        self.pattern.score(text, &mut self.matcher)
+        self.pattern.score(text, &mut self.matcher).is_some()
     }
+}
+
+/// The letters of the words, if they are ASCII. In a text that is too, that is all of them.
+fn ascii_words(pattern: &Pattern) -> Option<Vec<Vec<u8>>> {
+    let words = pattern.atoms.iter().map(|atom| match atom.needle_text() {
+        Utf32Str::Ascii(letters) => Some(letters.to_ascii_lowercase()),
+        Utf32Str::Unicode(_) => None,
+    });
+    words.collect()
+}
+
+/// Whether the letters of a word are in a text, in this order. Case does not count.
+fn has_in_order(text: &str, word: &[u8]) -> bool {
+    let mut rest = text.bytes();
+    let mut letters = word.iter();
+    letters.all(|letter| rest.any(|other| other.to_ascii_lowercase() == *letter))
 }
 
 /// As much of a text as is searched.
@@ -387,5 +410,29 @@ mod tests {
         ]);
         assert_eq!(paths(&vault, "bank"), ["bank", "web/shop"]);
         assert_eq!(paths(&vault, "shop bank"), ["web/shop"]);
+    }
+
+    #[test]
+    fn nothing_that_matches_is_left_out_early() {
+        let texts = [
+            "web/shop bob https://Shop.example",
+            "a b",
+            "",
+            "bücher/größe",
+            "5 7 site",
+        ];
+        let queries = [
+            "shop", "SHP", "bob shop", "'shop", "grosse", "größe", "57", "75", "xyz", "b",
+        ];
+        for (query, text) in queries
+            .iter()
+            .flat_map(|query| texts.map(|text| (query, text)))
+        {
+            let mut search = Search::new(query);
+            let exact = Utf32Str::new(text, &mut search.buffer);
+            let matches = search.pattern.score(exact, &mut search.matcher).is_some();
+            assert!(search.has_letters(text) || !matches, "{query}: {text}");
+        }
+        assert!(!Search::new("75").has_letters("5 7 site"));
     }
 }
