@@ -4,12 +4,11 @@
 //!  - no value of a field is ever a candidate.
 
 use std::ffi::OsStr;
-use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use clap::{Command, FromArgMatches};
+use clap::{Command, CommandFactory, FromArgMatches};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::CompleteEnv;
 use passmate_agent::client::{Agent, Client};
@@ -17,6 +16,7 @@ use passmate_agent::place::AgentPlace;
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 
+use crate::args::{Cli, with_named_alone};
 use crate::config::{Global, gather};
 
 /// The variable by which a shell's script asks for candidates; its value is the shell.
@@ -26,29 +26,42 @@ pub(crate) const WORD: &str = "_PASSMATE_WORD";
 /// How long a person waits for the Tab key at most. An agent may be busy for longer.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Makes the command line of the program.
-static WHOLE: OnceLock<fn() -> Command> = OnceLock::new();
-
-/// Answers a shell that asks for candidates, and ends the program then. `whole` makes the command
-/// line of the program.
-pub(crate) fn answer_shell(whole: fn() -> Command) {
-    WHOLE.get_or_init(|| whole);
+/// Answers a shell that asks for candidates, and ends the program then.
+pub(crate) fn answer_shell() {
     CompleteEnv::with_factory(command).var(VARIABLE).complete();
 }
 
-/// The commands with their options, or without where nobody began to type one: a list of records
-/// has no options in it.
+/// The command line as far as the words before name it: to make more takes longer than to ask the
+/// agent. Without options where nobody began to type one: a list of records has none in it.
 fn command() -> Command {
     let (words, index) = words();
     let is_option = words.get(index).is_some_and(|word| word.starts_with('-'));
+    let command = named(&words, index).unwrap_or_else(|| Cli::command().mut_subcommands(name_of));
     match is_option {
-        true => whole(),
-        false => without_options(whole()),
+        true => command,
+        false => without_options(command),
     }
 }
 
-fn whole() -> Command {
-    WHOLE.get().map_or_else(Command::default, |whole| whole())
+/// The command that the words before this one name, alone.
+fn named(words: &[String], index: usize) -> Option<Command> {
+    with_named_alone(words.get(..index)?)
+}
+
+/// A command among others, of which one is to be chosen: without its arguments.
+fn name_of(command: Command) -> Command {
+    let name = Command::new(command.get_name().to_owned())
+        .hide(command.is_hide_set())
+        .visible_aliases(
+            command
+                .get_visible_aliases()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        );
+    match command.get_about() {
+        Some(about) => name.about(about.clone()),
+        None => name,
+    }
 }
 
 fn without_options(command: Command) -> Command {
@@ -108,7 +121,7 @@ fn candidates(
 /// The vault that the words before name, if the agent holds it.
 fn vault_of_agent() -> Option<Client> {
     let (words, index) = words();
-    let named = whole()
+    let named = named(&words, index)?
         .ignore_errors(true)
         .try_get_matches_from(words.into_iter().take(index))
         .ok()?;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Parser};
 use passmate_core::command::{Command as Line, command};
 use passmate_core::harden::harden;
 use passmate_core::problem::{Problem, ProblemKind};
@@ -33,9 +33,9 @@ use crate::tui;
 #[must_use]
 pub fn main() -> ExitCode {
     harden();
-    answer_shell(Cli::command);
+    answer_shell();
     let words = arguments(std::env::args_os());
-    let cli = match Cli::try_parse_from(&words) {
+    let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &words),
     };
@@ -221,7 +221,7 @@ fn run_line(line: &[String]) -> bool {
     let line = line.iter().map(OsString::from);
     let words = std::iter::once("passmate".into()).chain(options);
     let words: Vec<OsString> = words.chain(line).collect();
-    let cli = match Cli::try_parse_from(&words) {
+    let cli = match Cli::read(&words) {
         Ok(cli) => cli,
         Err(error) => {
             usage(&error, &words);
