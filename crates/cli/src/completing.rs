@@ -1,7 +1,9 @@
-//! What the Tab key finds in the vault: paths of records, and names of fields. The rules are:
+//! What the Tab key finds in the vault: paths of records, names of fields, references. The rules are:
 //!  - only an agent that holds the vault is asked. Without one, and where it is locked or busy,
 //!    nothing is found, and nobody is asked anything;
 //!  - no value of a field is ever a candidate.
+
+mod bash;
 
 use std::ffi::OsStr;
 use std::sync::mpsc::channel;
@@ -9,26 +11,32 @@ use std::thread;
 use std::time::Duration;
 
 use clap::{Command, CommandFactory, FromArgMatches};
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::CompleteEnv;
+use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::{CompleteEnv, Elvish, Fish, Powershell, Shells, Zsh};
 use passmate_agent::client::{Agent, Client};
 use passmate_agent::place::AgentPlace;
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
+use passmate_core::reference::complete::continuations;
+use passmate_core::settings::keys::{KEYS, Key};
 
+use self::bash::Bash;
 use crate::args::{Cli, with_named_alone};
 use crate::config::{Global, gather};
 
 /// The variable by which a shell's script asks for candidates; its value is the shell.
 pub(crate) const VARIABLE: &str = "PASSMATE_COMPLETE";
-/// The variable in which bash says how the word stands on the line, with its quote.
-pub(crate) const WORD: &str = "_PASSMATE_WORD";
+/// The shells that have a Tab key.
+pub(crate) const SHELLS: Shells<'_> = Shells(&[&Bash, &Elvish, &Fish, &Powershell, &Zsh]);
 /// How long a person waits for the Tab key at most. An agent may be busy for longer.
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Answers a shell that asks for candidates, and ends the program then.
 pub(crate) fn answer_shell() {
-    CompleteEnv::with_factory(command).var(VARIABLE).complete();
+    CompleteEnv::with_factory(command)
+        .var(VARIABLE)
+        .shells(SHELLS)
+        .complete();
 }
 
 /// The command line as far as the words before name it: to make more takes longer than to ask the
@@ -81,17 +89,54 @@ pub(crate) fn record() -> ArgValueCompleter {
     })
 }
 
+/// Completes the folder of a record that is to be.
+pub(crate) fn folder() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        candidates(typed, |vault, typed| {
+            let mut parts = vault.continuations(typed).unwrap_or_default();
+            parts.retain(|part| part.ends_with('/'));
+            parts
+        })
+    })
+}
+
 /// Completes the name of a field of the record whose path is the word before.
 pub(crate) fn field() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         candidates(typed, |vault, typed| {
-            let Some(path) = path_before() else {
+            let Some(path) = word_before() else {
                 return Vec::new();
             };
             let names = vault.fields(&path).unwrap_or_default().into_iter();
             let is_meant = |name: &String| name.starts_with(typed) && escape(name) == *name;
             names.filter(is_meant).collect()
         })
+    })
+}
+
+/// Completes a reference to a value.
+pub(crate) fn reference() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        candidates(typed, |vault, typed| {
+            continuations(vault, typed).unwrap_or_default()
+        })
+    })
+}
+
+/// Completes the name of a setting.
+pub(crate) fn setting() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let names = KEYS.iter().map(|key| key.name);
+        names.map(CompletionCandidate::new).collect()
+    })
+}
+
+/// Completes a value of the setting whose name is the word before, if it has few.
+pub(crate) fn value_of_setting() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let key = word_before().and_then(|name| Key::find(&name).ok());
+        let values = key.map_or(&[][..], Key::values).iter();
+        values.map(CompletionCandidate::new).collect()
     })
 }
 
@@ -111,8 +156,8 @@ fn candidates(
         }
     });
     let found = found.recv_timeout(PATIENCE).unwrap_or_default();
-    let found = found.iter().filter_map(|name| match is_bash() {
-        true => in_bash(name, open_quote()),
+    let found = found.iter().filter_map(|name| match bash::is_asking() {
+        true => bash::written(name),
         false => Some(name.clone()),
     });
     found.map(CompletionCandidate::new).collect()
@@ -136,43 +181,19 @@ fn words() -> (Vec<String>, usize) {
     let words: Vec<_> = args.skip_while(|arg| arg != "--").skip(1).collect();
     let index = std::env::var("_CLAP_COMPLETE_INDEX").ok();
     let index = index.and_then(|index| index.parse().ok());
-    let last = words.len().saturating_sub(1);
-    (words, index.unwrap_or(last))
+    let index = index.unwrap_or(words.len().saturating_sub(1));
+    match bash::is_asking() {
+        true => bash::joined(words, index),
+        false => (words, index),
+    }
 }
 
 /// The last word before the one that is completed, without options.
-fn path_before() -> Option<String> {
+fn word_before() -> Option<String> {
     let (words, index) = words();
     let mut before = words.into_iter().take(index);
     let word = before.rfind(|word| !word.starts_with('-'))?;
     Some(unquoted(&word))
-}
-
-/// Whether the shell takes candidates as they stand: bash writes them to the line, and the others
-/// quote them.
-fn is_bash() -> bool {
-    std::env::var_os("_CLAP_COMPLETE_COMP_TYPE").is_some()
-}
-
-/// The quote in which the person types the word, which bash keeps to itself.
-fn open_quote() -> Option<char> {
-    let word = std::env::var(WORD).ok()?;
-    word.chars()
-        .next()
-        .filter(|first| matches!(first, '\'' | '"'))
-}
-
-/// A word as bash takes it within this quote; `None` if it cannot stand there.
-fn in_bash(word: &str, quote: Option<char>) -> Option<String> {
-    let Some(quote) = quote else {
-        return Some(quoted(word));
-    };
-    let fits = match quote {
-        '"' => !word.contains(['"', '\\', '$', '`', '!']),
-        quote => !word.contains(quote),
-    };
-    // What bash replaces begins with the quote.
-    fits.then(|| format!("{quote}{word}"))
 }
 
 /// A word as the person means it, without its quotes.
@@ -191,25 +212,12 @@ fn unquoted(word: &str) -> String {
     bare
 }
 
-/// A word with a backslash before each character that has a meaning in bash.
-fn quoted(word: &str) -> String {
-    let mut quoted = String::with_capacity(word.len());
-    for character in word.chars() {
-        let is_bare = character.is_alphanumeric() || "/._-+@%,=:".contains(character);
-        if !is_bare {
-            quoted.push('\\');
-        }
-        quoted.push(character);
-    }
-    quoted
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn quotes_come_and_go() {
+    fn a_word_is_taken_without_its_quotes() {
         for (typed, meant) in [
             ("web/shop", "web/shop"),
             ("my\\ bank/g", "my bank/g"),
@@ -220,14 +228,5 @@ mod tests {
         ] {
             assert_eq!(unquoted(typed), meant, "{typed}");
         }
-        for word in ["web/shop", "my bank", "it's $HOME `x` \\", "a;b&c|d"] {
-            assert_eq!(unquoted(&quoted(word)), word);
-        }
-        assert_eq!(quoted("my bank"), "my\\ bank");
-        let inside = |word, quote| in_bash(word, Some(quote));
-        assert_eq!(inside("my bank", '\'').as_deref(), Some("'my bank"));
-        assert_eq!(inside("it's", '"').as_deref(), Some("\"it's"));
-        assert_eq!(inside("it's", '\''), None);
-        assert_eq!(inside("$HOME", '"'), None);
     }
 }

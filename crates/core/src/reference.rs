@@ -12,10 +12,12 @@
 //!
 //! | room | what it reads |
 //! | --- | --- |
+//! | [`complete`] | how a reference goes on that a person began |
 //! | [`template`] | a text with references in double braces |
 //! | [`dotenv`] | the variables of a `.env` file |
 //! | [`environment`] | the variables of a program, some of which are references |
 
+pub mod complete;
 pub mod dotenv;
 pub mod environment;
 pub mod template;
@@ -162,6 +164,17 @@ fn encode(f: &mut fmt::Formatter<'_>, name: &str, is_path: bool) -> fmt::Result 
         }
     }
     Ok(())
+}
+
+/// A path as it stands in a reference.
+fn encoded(path: &str) -> String {
+    struct Path<'p>(&'p str);
+    impl fmt::Display for Path<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            encode(f, self.0, true)
+        }
+    }
+    Path(path).to_string()
 }
 
 /// What a reference means in a vault.

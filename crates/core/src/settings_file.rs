@@ -101,7 +101,7 @@ impl Key {
         let parsed: Option<Value> = match self.kind {
             Kind::Switch => typed.parse::<bool>().ok().map(Into::into),
             Kind::Number => typed.parse::<i64>().ok().map(Into::into),
-            Kind::Text => Some(typed.into()),
+            Kind::Text | Kind::Color => Some(typed.into()),
             Kind::Path if typed == "-" => Some(typed.into()),
             // The next command may run in another folder.
             Kind::Path => std::path::absolute(typed)
@@ -129,7 +129,7 @@ impl Key {
             return Err(wrong(match self.kind {
                 Kind::Switch => "it is neither true nor false",
                 Kind::Number => "it is no number",
-                Kind::Text | Kind::Path => "it is empty",
+                Kind::Text | Kind::Path | Kind::Color => "it is empty",
             }));
         };
         let text = format!("{} = {parsed}", self.name);

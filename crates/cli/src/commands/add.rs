@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::commands::generate;
+use crate::completing;
 use crate::prompt::{Typing, read_small};
 use crate::report::plain;
 use crate::unsaved::{Origin, save, with_vault};
@@ -39,6 +40,7 @@ use crate::unsaved::{Origin, save, with_vault};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the new record, for example web/example.org
+    #[arg(add = completing::folder())]
     path: String,
     /// What kind of record it is
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Kind::Login)]

@@ -8,6 +8,7 @@ use passmate_core::settings::{Settings, default_vault, read_text};
 use passmate_core::settings_file::Changed;
 use serde_json::{Map, Value, json};
 
+use crate::completing;
 use crate::config::Global;
 use crate::output::{NAME, Output};
 
@@ -26,19 +27,22 @@ enum ConfigCommand {
     /// Print the value of a setting
     Get {
         /// Name of the setting, for example sync.auto
+        #[arg(add = completing::setting())]
         key: String,
     },
     /// Set a setting in the file
     Set {
         /// Name of the setting, for example sync.auto
+        #[arg(add = completing::setting())]
         key: String,
         /// Its value
-        #[arg(allow_hyphen_values = true)]
+        #[arg(allow_hyphen_values = true, add = completing::value_of_setting())]
         value: String,
     },
     /// Remove a setting from the file, so that its default holds
     Unset {
         /// Name of the setting
+        #[arg(add = completing::setting())]
         key: String,
     },
     /// Show all settings

@@ -5,6 +5,7 @@ use passmate_core::records::{DeletedEntry, RecordEntry};
 use serde_json::json;
 
 use crate::app::App;
+use crate::completing;
 use crate::report::plain;
 use crate::tree;
 
@@ -15,6 +16,7 @@ use crate::tree;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// List only records with this text in their path; case is ignored
+    #[arg(add = completing::folder())]
     term: Option<String>,
     /// Print one path a line, as other commands accept it, behind `--` if it begins with a dash. A
     /// path with control characters is printed with \n, \t, \r and \u{9b} for them, and with each

@@ -3,6 +3,7 @@ use passmate_core::reference::Reference;
 use serde_json::json;
 
 use crate::app::App;
+use crate::completing;
 use crate::report::plain;
 
 /// Print the value that a reference names, for scripts
@@ -13,6 +14,7 @@ use crate::report::plain;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The reference, for example passmate://web/shop/password
+    #[arg(add = completing::reference())]
     reference: String,
     /// Print no line feed behind the value
     #[arg(long, short = 'n')]

@@ -16,6 +16,7 @@ use crate::unsaved::{Origin, save};
 #[derive(Debug, clap::Args)]
 pub(crate) struct NewArgs {
     /// Path of the new record, for example web/example.org
+    #[arg(add = completing::folder())]
     path: String,
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME|N", value_parser = parse_at)]
     at: Option<At>,
     /// Restore a deleted record under this path
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["field", "at"])]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["field", "at"], add = completing::folder())]
     to: Option<String>,
 }
 

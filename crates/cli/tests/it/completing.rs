@@ -36,7 +36,11 @@ impl Person {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{words:?}: {output:?}");
         assert_eq!(output.stderr, b"", "{words:?}");
-        let text = String::from_utf8(output.stdout).unwrap();
+        let mut text = String::from_utf8(output.stdout).unwrap();
+        if shell == "zsh" {
+            // Behind a colon zsh takes a description.
+            text = text.replace("\\:", ":");
+        }
         // Options are completed too, where nothing else is found.
         let found = text.lines().filter(|line| !line.starts_with('-'));
         found.map(str::to_owned).collect()
@@ -110,6 +114,18 @@ fn an_unlocked_agent_completes_records_and_fields_and_no_value() {
         let all = person.complete(shell, &["show", "web/shop", "h"]);
         assert_eq!(all, [""; 0]);
     }
+    for shell in ["zsh", "fish"] {
+        let reference = |typed| person.complete(shell, &["read", typed]);
+        assert_eq!(reference("passmate://we"), ["passmate://web/"]);
+        assert_eq!(
+            reference("passmate://web/shop/"),
+            ["passmate://web/shop/password", "passmate://web/shop/user"]
+        );
+        assert_eq!(reference("passmate://my"), ["passmate://my%20bank/"]);
+        // A record to be has a folder at most.
+        assert_eq!(person.complete(shell, &["add", "we"]), ["web/"]);
+        assert_eq!(person.complete(shell, &["new", "web/s"]), [""; 0]);
+    }
     // Options are only in the way of records.
     let mut command = person.command(&["--", "passmate", "show", ""]);
     let output = command.env("PASSMATE_COMPLETE", "fish").output().unwrap();
@@ -132,6 +148,72 @@ fn an_unlocked_agent_completes_records_and_fields_and_no_value() {
     let status = person.command(&["lock"]).status();
     assert!(status.unwrap().success());
     assert_eq!(person.complete("bash", &["show", "we"]), [""; 0]);
+    assert_eq!(person.complete("fish", &["read", "passmate://"]), [""; 0]);
+}
+
+#[test]
+fn settings_are_completed_with_their_values_where_they_are_few() {
+    let home = Home::new();
+    std::fs::create_dir(home.path().join("run")).unwrap();
+    let person = Person(home);
+    for shell in ["bash", "zsh", "fish"] {
+        for command in ["get", "set", "unset"] {
+            let keys = person.complete(shell, &["config", command, "lock.on"]);
+            assert_eq!(keys, ["lock.on-sleep", "lock.on-screen-lock"], "{command}");
+        }
+        let values = |key| person.complete(shell, &["config", "set", key, ""]);
+        assert_eq!(values("sync.auto"), ["true", "false"]);
+        assert_eq!(values("color"), ["auto", "always", "never"]);
+        assert_eq!(values("lock.at-most"), [""; 0]);
+        assert_eq!(values("no.such"), [""; 0]);
+        assert_eq!(
+            person.complete(shell, &["config", "set", "color", "al"]),
+            ["always"]
+        );
+    }
+}
+
+#[test]
+fn bash_completes_references_although_it_breaks_them_at_the_colon() {
+    let person = person();
+    let unlock = ["unlock", "--passphrase-file", "passphrase"];
+    assert!(person.command(&unlock).status().unwrap().success());
+    let folder = person.0.path();
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_passmate"));
+    let programs = programs.parent().unwrap().display();
+    let path = std::env::var("PATH").unwrap();
+    // What bash does for a word, in its words and variables.
+    let candidates = |words: &[&str], word: &str| {
+        let script = "source <(passmate completions bash); word=$1; shift; COMP_WORDS=(\"$@\"); \
+                      COMP_CWORD=$(($# - 1)); COMP_TYPE=9; \
+                      _clap_complete_passmate passmate \"$word\" 2>/dev/null; \
+                      printf '%s\\n' \"${COMPREPLY[@]}\"";
+        let mut bash = Command::new("bash");
+        bash.args(["--norc", "-c", script, "bash", word, "passmate"]);
+        bash.args(words).current_dir(folder).env_clear();
+        bash.env("HOME", folder)
+            .env("PATH", format!("{programs}:{path}"));
+        bash.env("XDG_RUNTIME_DIR", folder.join("run"));
+        let output = bash.stdin(Stdio::null()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(
+        candidates(&["read", "pass"], "pass"),
+        "passmate://my%20bank/\npassmate://web/\n"
+    );
+    assert_eq!(
+        candidates(&["read", "passmate", ":"], ""),
+        "//my%20bank/\n//web/\n"
+    );
+    assert_eq!(
+        candidates(&["read", "passmate", ":", "//we"], "//we"),
+        "//web/\n"
+    );
+    assert_eq!(
+        candidates(&["read", "passmate", ":", "//web/shop/p"], "//web/shop/p"),
+        "//web/shop/password\n"
+    );
+    assert_eq!(candidates(&["show", "my\\ b"], "my\\ b"), "my\\ bank/\n");
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub enum Kind {
     Switch,
     /// A number.
     Number,
+    /// `auto`, `always` or `never`.
+    Color,
 }
 
 const fn key(name: &'static str, kind: Kind, default: Option<&'static str>) -> Key {
@@ -54,7 +56,7 @@ pub const KEYS: [Key; 19] = [
         Kind::Text,
         "PASSMATE_PASSPHRASE_COMMAND",
     ),
-    key("color", Kind::Text, Some("auto")),
+    key("color", Kind::Color, Some("auto")),
     key("sync.auto", Kind::Switch, Some("false")),
     key("sync.guard-records", Kind::Number, Some("10")),
     key("sync.guard-percent", Kind::Number, Some("20")),
@@ -81,6 +83,16 @@ impl Key {
     /// Its name without the table.
     pub(crate) fn last(&self) -> &'static str {
         self.name.rsplit('.').next().unwrap_or(self.name)
+    }
+
+    /// All values that it may have, if they are few.
+    #[must_use]
+    pub const fn values(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Switch => &["true", "false"],
+            Kind::Color => &["auto", "always", "never"],
+            Kind::Path | Kind::Text | Kind::Number => &[],
+        }
     }
 
     /// The key in the place of which this one is set, if a file may have one of both.
@@ -163,7 +175,9 @@ mod tests {
             let Some(default) = key.default else { continue };
             text.push_str(&match key.kind {
                 Kind::Switch | Kind::Number => format!("{} = {default}\n", key.name),
-                Kind::Text | Kind::Path => format!("{} = {default:?}\n", key.name),
+                Kind::Text | Kind::Path | Kind::Color => {
+                    format!("{} = {default:?}\n", key.name)
+                }
             });
         }
         let [set, unset] = [text.as_str(), ""].map(|text| {
@@ -177,6 +191,22 @@ mod tests {
             )
         });
         assert_eq!(set, unset);
+    }
+
+    #[test]
+    fn of_a_closed_set_each_value_is_one_and_no_other() {
+        for key in KEYS {
+            let (name, values) = (key.name, key.values());
+            let dir = tempfile::tempdir().unwrap();
+            let file = dir.path().join("config.toml");
+            for value in values {
+                key.set(&file, value).unwrap();
+            }
+            assert!(
+                values.is_empty() || key.set(&file, "other").is_err(),
+                "{name}"
+            );
+        }
     }
 
     #[test]
