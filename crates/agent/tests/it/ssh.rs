@@ -126,6 +126,56 @@ fn the_keys_of_unlocked_vaults_are_listed_and_sign() {
 }
 
 #[test]
+fn git_signs_commits_with_a_key_of_the_vault() {
+    let Some(agent) = with_keys(&[("ed25519", "256"), ("rsa", "2048")]) else {
+        return;
+    };
+    let git = |args: &[&str]| {
+        let mut command = Command::new("git");
+        command
+            .args(args)
+            .current_dir(agent.dir.path())
+            .env("SSH_AUTH_SOCK", agent.ssh_socket())
+            .env("HOME", agent.dir.path())
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .stdin(Stdio::null());
+        command.output()
+    };
+    if git(&["init", "-q", "."]).is_err() {
+        eprintln!("not run: git is not installed");
+        return;
+    }
+    let signers = agent.dir.path().join("signers");
+    for (name, value) in [
+        ("user.name", "Alice"),
+        ("user.email", "alice@example.org"),
+        ("gpg.format", "ssh"),
+        ("gpg.ssh.allowedSignersFile", signers.to_str().unwrap()),
+    ] {
+        assert!(git(&["config", name, value]).unwrap().status.success());
+    }
+    let commit = |key: &str| {
+        let key = agent.dir.path().join(format!("{key}.pub"));
+        let key = key.to_str().unwrap();
+        git(&["config", "user.signingkey", key]).unwrap();
+        git(&["commit", "-q", "--allow-empty", "-S", "-m", "signed"]).unwrap()
+    };
+    for key in ["ed25519256", "rsa2048"] {
+        let committed = commit(key);
+        assert!(committed.status.success(), "{key}: {committed:?}");
+        let public = fs::read_to_string(agent.dir.path().join(format!("{key}.pub"))).unwrap();
+        fs::write(&signers, format!("alice@example.org {public}")).unwrap();
+        let verified = git(&["verify-commit", "HEAD"]).unwrap();
+        assert!(verified.status.success(), "{key}: {verified:?}");
+    }
+    // Whoever is not in the file has signed nothing.
+    fs::write(&signers, "").unwrap();
+    assert!(!git(&["verify-commit", "HEAD"]).unwrap().status.success());
+    agent.connect().lock(None).unwrap();
+    assert!(!commit("ed25519256").status.success());
+}
+
+#[test]
 fn what_is_no_message_harms_nobody() {
     let agent = OfAgent::start();
     let connect = || UnixStream::connect(agent.ssh_socket()).unwrap();
