@@ -22,7 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::accounts::{fill, noise, number, token};
 use crate::handshake::client_config;
-use crate::load::exchange;
+use crate::load::{Then, exchange};
 use crate::process::{Server, itself, sibling};
 
 #[derive(Debug, clap::Args)]
@@ -338,7 +338,12 @@ impl World {
             account: number(account),
             auth_token: token(),
         };
-        exchange(self.connect_tls(source).await?, action, upload).await
+        exchange(
+            self.connect_tls(source).await?,
+            action,
+            Then::Replace(upload),
+        )
+        .await
     }
 
     async fn create(&self, source: &str, btoken: Vec<u8>) -> io::Result<()> {
@@ -349,7 +354,7 @@ impl World {
             auth_token: AuthToken::new(auth_token),
             btoken,
         };
-        exchange(self.connect_tls(source).await?, action, &[]).await
+        exchange(self.connect_tls(source).await?, action, Then::Leave).await
     }
 
     /// Updates an account, and makes accounts from sources that make only one.

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Handshake,
     /// A complete update of an account.
     Update,
+    /// A client that fetches, finds nothing new and leaves.
+    Fetch,
     /// Connections that send the hello and then nothing.
     Idle,
     /// Updates that send one byte a second, and start again when the server ends them.
@@ -188,7 +190,10 @@ async fn client(args: Args, index: u64, tls: TlsConnector, until: Instant) -> (V
             Kind::Tcp => tcp(&args).await,
             Kind::Tls => one_byte(&args, &tls).await,
             Kind::Handshake => handshake(&args, &tls).await,
-            Kind::Update | Kind::Idle | Kind::Slow => update(&args, &tls, account, &upload).await,
+            Kind::Fetch => update(&args, &tls, account, Then::Leave).await,
+            Kind::Update | Kind::Idle | Kind::Slow => {
+                update(&args, &tls, account, Then::Replace(&upload)).await
+            }
         };
         match done {
             Ok(()) => times.push(begun.elapsed()),
@@ -236,30 +241,41 @@ fn expect_end(read: io::Result<usize>) -> io::Result<()> {
     }
 }
 
-async fn update(args: &Args, tls: &TlsConnector, account: u64, upload: &[u8]) -> io::Result<()> {
+/// What a client does with the btoken that it has fetched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Then<'a> {
+    Replace(&'a [u8]),
+    /// There is nothing new.
+    Leave,
+}
+
+async fn update(args: &Args, tls: &TlsConnector, account: u64, then: Then<'_>) -> io::Result<()> {
     let action = ClientAction::Update {
         account: number(account),
         auth_token: token(),
     };
-    exchange(connect_tls(args, tls).await?, action, upload).await
+    exchange(connect_tls(args, tls).await?, action, then).await
 }
 
-/// A complete exchange. An update stores `upload`.
+/// A complete exchange.
 pub(crate) async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     action: ClientAction,
-    upload: &[u8],
+    then: Then<'_>,
 ) -> io::Result<()> {
     let mut tls = BufReader::with_capacity(32 << 10, stream);
     let mut machine = ClientMachine::new(ClientConfig::default(), action);
-    let mut joined = Vec::with_capacity(upload.len() + 64);
+    let mut joined = Vec::new();
     loop {
         while let Some(event) = machine.poll_event() {
             match event {
-                ClientEvent::Fetched(_) => {
-                    machine.replace(upload.to_vec()).map_err(io::Error::other)?
+                ClientEvent::Fetched(_) => match then {
+                    Then::Replace(upload) => machine.replace(upload.to_vec()),
+                    Then::Leave => machine.leave(),
                 }
+                .map_err(io::Error::other)?,
                 ClientEvent::Ended(Outcome::Confirmed(_)) => return Ok(()),
+                ClientEvent::Ended(Outcome::Left) => return tls.shutdown().await,
                 ClientEvent::Ended(outcome) => {
                     return Err(io::Error::other(format!("{outcome:?}")));
                 }

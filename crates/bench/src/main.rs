@@ -16,13 +16,16 @@ mod daily;
 mod delay;
 mod disk;
 mod duration;
+mod first_build;
 mod growth;
 mod handshake;
 mod instructions;
 mod keep;
+mod lifelike;
 mod load;
 mod peers;
 mod process;
+mod proxy;
 mod report;
 mod run;
 mod soak;
@@ -59,6 +62,8 @@ enum Command {
     Keep(keep::Args),
     /// Measure how large a vault becomes in ten years if each record is edited once a day
     Growth,
+    /// Measure how long a newcomer waits for the first build; takes minutes, and both processors
+    FirstBuild(first_build::Args),
     #[command(hide = true)]
     Load(load::Args),
     /// Fill a data dir with accounts, for experiments with a server
@@ -89,6 +94,7 @@ fn main() -> anyhow::Result<()> {
         Command::Attack(args) => attack::run(&args),
         Command::Keep(args) => keep::run(&args),
         Command::Growth => growth::run(),
+        Command::FirstBuild(args) => first_build::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Fill {
             data_dir,

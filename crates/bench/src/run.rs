@@ -1,5 +1,6 @@
 //! `bench run`: measures all figures, each with its baseline.
 
+mod one_change;
 mod server_cost;
 
 use std::fs;
@@ -92,6 +93,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     plan.start()?;
     plan.many_accounts()?;
     plan.vaults()?;
+    plan.one_change()?;
     plan.daily()?;
     plan.round_trips()?;
     plan.curves()?;

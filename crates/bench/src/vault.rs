@@ -1,6 +1,7 @@
 //! The cost of a vault on a device.
 
 use std::fs::{self, DirBuilder};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -47,7 +48,11 @@ pub(crate) fn make_vault(records: usize) -> Vault {
 }
 
 pub(crate) fn write_vault(path: &Path, records: usize) -> anyhow::Result<()> {
-    let plaintext = encode_v3(&Document::new(make_vault(records)))?;
+    write_document(path, &Document::new(make_vault(records)))
+}
+
+fn write_document(path: &Path, document: &Document) -> anyhow::Result<()> {
+    let plaintext = encode_v3(document)?;
     let mut rng = rand_of_system();
     fs::write(
         path,
@@ -127,6 +132,10 @@ pub(crate) fn merge(ours: &Vault, theirs: &Vault) -> Duration {
     spent
 }
 
+/// Where the vault of a home directory is.
+const FOLDER: &str = ".local/share/passmate";
+const VAULT: &str = "vault.pmdb";
+
 /// A home directory with a vault.
 pub(crate) struct Home {
     dir: tempfile::TempDir,
@@ -134,6 +143,10 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new(records: usize) -> anyhow::Result<Self> {
+        Self::with(&Document::new(make_vault(records)))
+    }
+
+    pub(crate) fn with(document: &Document) -> anyhow::Result<Self> {
         let home = Self {
             dir: tempfile::tempdir()?,
         };
@@ -146,9 +159,8 @@ impl Home {
                 .mode(0o700)
                 .create(home.path().join(runtime))?;
         }
-        let folder = home.path().join(".local/share/passmate");
-        fs::create_dir_all(&folder)?;
-        write_vault(&folder.join("vault.pmdb"), records)?;
+        fs::create_dir_all(home.path().join(FOLDER))?;
+        write_document(&home.path().join(FOLDER).join(VAULT), document)?;
         Ok(home)
     }
 
@@ -158,11 +170,22 @@ impl Home {
         records: usize,
     ) -> anyhow::Result<Self> {
         let home = Self::new(records)?;
-        fs::write(home.dir.path().join("ca.pem"), &server.pem)?;
-        let address = format!("localhost:{}", server.address.port());
-        home.passmate(&["sync", "setup", &address, "--ca-file", "ca.pem"])?;
-        home.passmate(&["sync"])?;
+        home.sync_with(&server.pem, server.address)?;
         Ok(home)
+    }
+
+    /// Makes an account at the server with this certificate and syncs with it.
+    pub(crate) fn sync_with(&self, pem: &str, address: SocketAddr) -> anyhow::Result<()> {
+        fs::write(self.path().join("ca.pem"), pem)?;
+        let address = format!("localhost:{}", address.port());
+        self.passmate(&["sync", "setup", &address, "--ca-file", "ca.pem"])?;
+        self.passmate(&["sync"])?;
+        Ok(())
+    }
+
+    /// The bytes of its vault file.
+    pub(crate) fn vault(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(fs::read(self.path().join(FOLDER).join(VAULT))?)
     }
 
     /// A folder of it.

@@ -7,15 +7,16 @@ use crate::report::{Figure, Goal};
 use crate::{baseline, handshake};
 
 impl Plan<'_> {
-    /// Figures 1 to 4 and 6.
+    /// Figures 1 to 4, 6 and 15.
     pub(super) fn server_cost(&mut self) -> anyhow::Result<()> {
-        if !self.wants(&["1", "2", "3", "4", "6"]) {
+        if !self.wants(&["1", "2", "3", "4", "6", "15"]) {
             return Ok(());
         }
         let bare_tls = Server::bare("bare-tls")?;
         let bare_tcp = Server::bare("bare-tcp")?;
         let small = Server::passmate(&self.data_dir("small", ACCOUNTS, 4 << 10)?)?;
         let middle = Server::passmate(&self.data_dir("middle", ACCOUNTS, 64 << 10)?)?;
+        let big = Server::passmate(&self.data_dir("big", ACCOUNTS, 256 << 10)?)?;
         let large = Server::passmate(&self.data_dir("large", LARGE_ACCOUNTS, 1 << 20)?)?;
         let (tls, pem) = baseline::make_tls()?;
 
@@ -32,12 +33,20 @@ impl Plan<'_> {
             Goal::AtMost(1.25),
         );
         let mut update_64k = Figure::new("3", "the same with 64 KiB", "µs", Goal::AtMost(1.7));
+        let mut update_256k = Figure::new("3", "the same with 256 KiB", "µs", Goal::AtMost(4.0));
         let mut update_1m = Figure::new(
             "3",
             "the same with 1 MiB (16 clients)",
             "µs",
-            Goal::AtMost(6.0),
+            Goal::AtMost(10.0),
         );
+        let mut fetch_64k = Figure::new(
+            "15",
+            "fetch of 64 KiB that finds nothing new ÷ bare TLS server, server CPU, 64 clients",
+            "µs",
+            Goal::AtMost(1.35),
+        );
+        let mut fetch_256k = Figure::new("15", "the same with 256 KiB", "µs", Goal::AtMost(2.2));
         let mut rate = Figure::new(
             "4",
             "durable updates/s ÷ bare TLS connections/s, 64 clients",
@@ -75,6 +84,12 @@ impl Plan<'_> {
             }
             let (cost, _) = self.cost(&middle, Kind::Update, CLIENTS, 64 << 10)?;
             update_64k.add(cost, bare);
+            let (cost, _) = self.cost(&middle, Kind::Fetch, CLIENTS, 64 << 10)?;
+            fetch_64k.add(cost, bare);
+            let (cost, _) = self.cost(&big, Kind::Update, CLIENTS, 256 << 10)?;
+            update_256k.add(cost, bare);
+            let (cost, _) = self.cost(&big, Kind::Fetch, CLIENTS, 256 << 10)?;
+            fetch_256k.add(cost, bare);
             let (cost, _) = self.cost(&large, Kind::Update, 16, 1 << 20)?;
             update_1m.add(cost, bare);
 
@@ -88,10 +103,13 @@ impl Plan<'_> {
             listener,
             update_4k,
             update_64k,
+            update_256k,
             update_1m,
             rate,
             flushed,
             flushed_one,
+            fetch_64k,
+            fetch_256k,
         ]);
         Ok(())
     }
