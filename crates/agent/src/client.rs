@@ -17,6 +17,7 @@ use passmate_core::generate::site::SiteRule;
 use passmate_core::history::HistoryEntry;
 use passmate_core::interchange::{Applied, Format, Imported};
 use passmate_core::leak::scan::SecretValue;
+use passmate_core::log_n::LogN;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::{DeletedEntry, RecordContent, RecordEntry, Which};
 use passmate_core::search::Match;
@@ -470,9 +471,13 @@ impl VaultApi for Client {
         self.call(Call::Export { form })
     }
 
-    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<ChangedPassphrase> {
-        let passphrase = passphrase.clone();
-        self.call(Call::ChangePassphrase { passphrase })
+    fn change_passphrase(
+        &mut self,
+        passphrase: Option<&Passphrase>,
+        log_n: Option<LogN>,
+    ) -> Reply<ChangedPassphrase> {
+        let passphrase = passphrase.cloned();
+        self.call(Call::ChangePassphrase { passphrase, log_n })
     }
 
     fn sync(&mut self, request: &SyncRequest) -> Reply<SyncAnswer> {

@@ -442,8 +442,8 @@ impl Agent {
                 answer!(call_beside, |vault| vault.preview_import(format, &imported))
             }
             Call::Export { form } => answer!(call_beside, |vault| vault.export(form)),
-            Call::ChangePassphrase { passphrase } => {
-                answer!(|vault| vault.change_passphrase(&passphrase))
+            Call::ChangePassphrase { passphrase, log_n } => {
+                answer!(|vault| vault.change_passphrase(passphrase.as_ref(), log_n))
             }
             Call::Sync { request } => {
                 let reply = self.vaults.call_sync(

@@ -17,6 +17,7 @@ use passmate_core::audit::AuditRules;
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::export::ExportForm;
 use passmate_core::interchange::{Format, Imported};
+use passmate_core::log_n::LogN;
 use passmate_core::records::Which;
 use passmate_core::settings::{Holding, SyncSettings};
 use passmate_core::shared_folder::Sealing;
@@ -32,7 +33,7 @@ use crate::consent::Question;
 use crate::dialogs::Decision;
 
 /// The version of the frames. It is raised whenever a type that crosses is changed.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 10;
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.
@@ -140,7 +141,8 @@ pub(crate) enum Call {
         form: ExportForm,
     },
     ChangePassphrase {
-        passphrase: Passphrase,
+        passphrase: Option<Passphrase>,
+        log_n: Option<LogN>,
     },
     Sync {
         request: SyncRequest,

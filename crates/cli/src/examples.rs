@@ -171,7 +171,7 @@ pub const EXAMPLES: &[Example] = &[
         "passwd",
         [
             "passmate passwd < new.txt",
-            "passmate --profile work passwd < new.txt",
+            "passmate passwd --log-n 18 < /dev/null",
         ],
     ),
     ("recover", ["passmate recover", "passmate recover --json"]),

@@ -180,6 +180,23 @@ impl Ask {
         check_not_empty(first_line(io::stdin().lock(), "standard input")?)
     }
 
+    /// The same, but what is empty keeps the one that the vault was opened with.
+    pub(crate) fn replacing_or_same_passphrase(&self) -> Result<Option<Passphrase>, Problem> {
+        const PROMPT: &str = "New master passphrase (Enter keeps the present one): ";
+        let passphrase = if self.has_person() {
+            let typed = self.typed_twice(PROMPT, "passphrase", PASSPHRASE_LEN_MAX)?;
+            Passphrase::from_bytes(typed.to_vec())
+        } else {
+            let mut input = io::stdin().lock();
+            let is_there = !input.fill_buf().unwrap_or_default().is_empty();
+            match is_there {
+                true => first_line(input, "standard input")?,
+                false => return Ok(None),
+            }
+        };
+        Ok(Some(passphrase).filter(|passphrase| !passphrase.as_bytes().is_empty()))
+    }
+
     /// A secret line that is not seen while it is typed; `what` is its name in an error.
     pub(crate) fn hidden(&self, prompt: &str, what: &str) -> Result<Passphrase, Problem> {
         let typed = self.typed(prompt, Shown::No, what, PASSPHRASE_LEN_MAX)?;

@@ -11,6 +11,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
@@ -33,6 +34,7 @@ use crate::export::{ExportForm, Exported, export};
 use crate::generate::site::SiteRule;
 use crate::history::{self, HistoryEntry};
 use crate::leak::scan::{SecretValue, secret_values};
+use crate::log_n::LogN;
 use crate::naming::continuations;
 use crate::otp::{Code, Otp};
 use crate::problem::{Problem, ProblemKind};
@@ -72,6 +74,8 @@ pub struct ChangedPassphrase {
     pub left: Vec<(PathBuf, Problem)>,
     /// Other copies beside the vault, which keep the passphrase that they had.
     pub copies: Vec<PathBuf>,
+    /// How long an unlock takes from now on, but for reading the vault.
+    pub unlock: Duration,
 }
 
 /// A one-time code, as far as reading a record gives one.
@@ -201,8 +205,13 @@ pub trait VaultApi: Send {
     /// All records in another form.
     fn export(&mut self, form: ExportForm) -> Reply<Exported>;
 
-    /// Encrypts the vault and its previous copy under another passphrase.
-    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<ChangedPassphrase>;
+    /// Encrypts the vault and its previous copy under another passphrase, at a higher price, which
+    /// later saves keep, or both. `None` keeps what there is.
+    fn change_passphrase(
+        &mut self,
+        passphrase: Option<&Passphrase>,
+        log_n: Option<LogN>,
+    ) -> Reply<ChangedPassphrase>;
 
     /// Syncs with everything that is set up. What came is saved even where a part failed, and is a
     /// step that [`Edit::Undo`] takes back.
@@ -415,18 +424,30 @@ impl VaultApi for Session {
         export(self, form)
     }
 
-    fn change_passphrase(&mut self, passphrase: &Passphrase) -> Reply<ChangedPassphrase> {
-        if self.is_passphrase(passphrase) {
+    fn change_passphrase(
+        &mut self,
+        passphrase: Option<&Passphrase>,
+        log_n: Option<LogN>,
+    ) -> Reply<ChangedPassphrase> {
+        if let Some(log_n) = log_n {
+            log_n.check_dearer(self.params())?;
+        }
+        let passphrase = match passphrase {
+            Some(passphrase) => passphrase.clone(),
+            None => self.with_passphrase(Passphrase::clone),
+        };
+        if log_n.is_none() && self.is_passphrase(&passphrase) {
             return Err(
                 Problem::usage("the new passphrase is the old one", "choose another").into(),
             );
         }
-        let change = Self::change_passphrase(self, passphrase.clone())?;
+        let change = Self::change_passphrase(self, passphrase, log_n)?;
         let left = change.left.into_iter();
         Ok(ChangedPassphrase {
             archives: change.archives,
             left: left.map(|(path, error)| (path, error.into())).collect(),
             copies: untouched(self.location()),
+            unlock: change.unlock,
         })
     }
 

@@ -29,6 +29,8 @@ pub mod harden;
 pub mod history;
 pub mod import;
 pub mod leak;
+pub mod log_n;
+mod memory;
 mod naming;
 pub mod net;
 pub mod otp;

@@ -204,12 +204,14 @@ impl Session {
         passphrase: Passphrase,
     ) -> Result<Self, SessionError> {
         // Replace the file that a symbolic link points to, not the link.
-        let location = location.file()?;
+        let mut location = location.file()?;
+        let container = location.read()?;
+        location.keep_cost_of(&container);
         let early_key = match what {
             OpenFor::Reading => None,
             OpenFor::Changing => EarlyKey::begin_beside_opening(&passphrase, location.params),
         };
-        let (document, stored, passphrase) = read(&location, &passphrase)?;
+        let (document, stored, passphrase) = decode(&location, &container, &passphrase)?;
         Ok(Self {
             location,
             passphrase,
@@ -464,9 +466,12 @@ impl Session {
             read => read?,
         };
         if hash(&container) != self.stored.container {
+            self.location.keep_cost_of(&container);
             let (document, stored) = match self.document.version {
                 Version::V3 => {
-                    let Merged { document, stored } = self.merged_with_file()?;
+                    let Merged {
+                        document, stored, ..
+                    } = self.merged_with_file()?;
                     (document, stored)
                 }
                 // It is never written here, so there is nothing to merge.
@@ -525,34 +530,36 @@ pub(crate) fn read_document(
     location: &VaultLocation,
     passphrase: &Passphrase,
 ) -> Result<(Vec<u8>, Document), SessionError> {
-    let (container, document, _) = read_file(location, passphrase)?;
+    let container = location.read()?;
+    let (document, _) = open_document(location, &container, passphrase)?;
     Ok((container, document))
 }
 
-/// Reads a vault file with either form of a passphrase, and returns the right one.
-fn read_file(
+/// Opens a container with either form of a passphrase, and returns the right one.
+fn open_document(
     location: &VaultLocation,
+    container: &[u8],
     passphrase: &Passphrase,
-) -> Result<(Vec<u8>, Document, Passphrase), SessionError> {
-    let container = location.read()?;
+) -> Result<(Document, Passphrase), SessionError> {
     let is_wrong = |error: &ContainerError| matches!(error, ContainerError::WrongPassphrase);
-    let open = |passphrase: &Passphrase| open_container(&container, passphrase);
+    let open = |passphrase: &Passphrase| open_container(container, passphrase);
     let (plaintext, passphrase) = passphrase
         .try_forms(is_wrong, open)
         .map_err(location.container())?;
     let document = decode_vault_file(&plaintext).map_err(location.codec())?;
-    Ok((container, document, passphrase))
+    Ok((document, passphrase))
 }
 
-fn read(
+fn decode(
     location: &VaultLocation,
+    container: &[u8],
     passphrase: &Passphrase,
 ) -> Result<(Document, Stored, Passphrase), SessionError> {
-    let (container, document, passphrase) = read_file(location, passphrase)?;
+    let (document, passphrase) = open_document(location, container, passphrase)?;
     // Equal documents are written as equal bytes, so the bytes that we would write tell whether
     // anything changed.
     let canonical = encode_v3(&document)?;
-    let stored = Stored::new(&container, &canonical, &document);
+    let stored = Stored::new(container, &canonical, &document);
     Ok((document, stored, passphrase))
 }
 

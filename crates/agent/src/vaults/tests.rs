@@ -167,7 +167,9 @@ fn what_another_program_stored_is_seen_before_each_call() {
 fn another_passphrase_of_another_program_locks_the_vault() {
     let (_dir, path, vaults) = unlocked();
     let mut other = Session::open(location(&path), passphrase()).unwrap();
-    other.change_passphrase("new".to_owned().into()).unwrap();
+    other
+        .change_passphrase("new".to_owned().into(), None)
+        .unwrap();
     assert!(is_locked(paths(&vaults, &path, 1)));
     assert!(vaults.status(at(1)).is_empty());
     vaults
@@ -363,7 +365,9 @@ fn a_look_tells_that_another_program_changed_the_passphrase() {
     assert!(vaults.note_use(&path, at(14)));
     assert!(vaults.look(&path, at(20)).is_some(), "it was used");
     let mut other = Session::open(location(&path), passphrase()).unwrap();
-    other.change_passphrase("new".to_owned().into()).unwrap();
+    other
+        .change_passphrase("new".to_owned().into(), None)
+        .unwrap();
     assert!(vaults.look(&path, at(20)).is_none());
     assert!(!vaults.note_use(&path, at(20)));
 }

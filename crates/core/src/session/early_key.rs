@@ -8,6 +8,8 @@ use passmate_vault::Passphrase;
 use passmate_vault::format::container::{ContainerError, ContainerKey, Params};
 use rand_core::UnwrapErr;
 
+use crate::memory::memory_available;
+
 /// Memory that stays free for others, in bytes.
 const MEMORY_LEFT_MIN: u64 = 256 << 20;
 
@@ -55,16 +57,6 @@ impl EarlyKey {
         }
         self.derivation.join().ok()?.ok()
     }
-}
-
-/// The memory that programs can get without swapping, in bytes; `None` if the system does not say.
-fn memory_available() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use getrandom::SysRng;
 use passmate_vault::Passphrase;
 use passmate_vault::format::container::{
-    CONTAINER_OVERHEAD, ContainerError, Params, make_container,
+    CONTAINER_OVERHEAD, ContainerError, Params, container_params, make_container,
 };
 use passmate_vault::format::{CodecError, DOCUMENT_LEN_MAX};
 use rand_core::UnwrapErr;
@@ -186,6 +186,13 @@ impl VaultLocation {
         self.disk
             .read(&self.path, FILE_LEN_MAX)
             .map_err(self.io_or_missing("read"))
+    }
+
+    /// From now on, what is written costs as much to guess as this container, if that is more.
+    pub(super) fn keep_cost_of(&mut self, container: &[u8]) {
+        if let Ok(found) = container_params(container) {
+            self.params = self.params.or_dearer(found);
+        }
     }
 
     pub(super) fn seal(

@@ -6,6 +6,7 @@
 //!    passphrase.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use passmate_vault::Passphrase;
 use passmate_vault::format::container::{ContainerError, open_container};
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 use super::saving::Keeps;
 use super::{Session, SessionError};
 use crate::disk::{self, previous_of};
+use crate::log_n::LogN;
 
 /// What a change of passphrase did besides the vault and its previous copy.
 #[derive(Debug, Default)]
@@ -23,10 +25,14 @@ pub struct PassphraseChange {
     pub archives: Vec<PathBuf>,
     /// Such files that are still under another passphrase, and why.
     pub left: Vec<(PathBuf, SessionError)>,
+    /// How long the derivation of the new key took, as that of each unlock from now on.
+    pub unlock: Duration,
 }
 
 impl Session {
-    /// Encrypts the vault, its previous copy and its archives under another passphrase.
+    /// Encrypts the vault, its previous copy and its archives under another passphrase, or under
+    /// the same one at a higher price, which later saves keep. A price that is not higher changes
+    /// nothing.
     ///
     /// # Errors
     /// See [`SessionError`]. The vault is still under the old passphrase; the previous copy and the
@@ -34,9 +40,12 @@ impl Session {
     pub fn change_passphrase(
         &mut self,
         passphrase: Passphrase,
+        log_n: Option<LogN>,
     ) -> Result<PassphraseChange, SessionError> {
         let lock = self.location.lock()?;
         let merged = self.merged_with_file()?;
+        let cost = merged.params;
+        let cost = log_n.map_or(cost, |log_n| cost.or_dearer(log_n.params()));
         let plaintext = encode_v3(&merged.document)?;
         // A previous copy that does not open, for example after an interrupted change of
         // passphrase, is replaced by the current content.
@@ -47,12 +56,15 @@ impl Session {
             }
             previous => Some(previous?),
         };
-        let change = self.change_archives(&passphrase);
+        let old_cost = std::mem::replace(&mut self.location.params, cost);
+        let mut change = self.change_archives(&passphrase);
         let old = std::mem::replace(&mut self.passphrase, passphrase);
         let keeps = previous.map_or(Keeps::Kept, Keeps::Instead);
+        let begun = Instant::now();
         let key = self.key_for_save();
+        change.unlock = begun.elapsed();
         key.and_then(|key| self.write(&lock, key, merged.document, &plaintext, keeps))
-            .inspect_err(|_| self.passphrase = old)?;
+            .inspect_err(|_| (self.passphrase, self.location.params) = (old, old_cost))?;
         Ok(change)
     }
 

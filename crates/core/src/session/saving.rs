@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use getrandom::SysRng;
-use passmate_vault::format::container::{ContainerError, ContainerKey, open_container};
+use passmate_vault::format::container::{ContainerError, ContainerKey, Params, open_container};
 use passmate_vault::format::{Version, decode_vault_file, encode_v3};
 use passmate_vault::history::undo::UndoLog;
 use passmate_vault::{Account, Baseline, Document, SharedFolder};
@@ -54,8 +54,9 @@ impl Session {
     /// See [`SessionError`]; nothing is held.
     pub(crate) fn hold(&mut self) -> Result<(), SessionError> {
         let lock = self.location.lock()?;
-        let Merged { document, stored } = self.merged_with_file()?;
-        (self.document, self.stored) = (document, stored);
+        let merged = self.merged_with_file()?;
+        self.location.params = merged.params;
+        (self.document, self.stored) = (merged.document, merged.stored);
         self.held = Some(lock);
         Ok(())
     }
@@ -150,12 +151,14 @@ impl Session {
             None => self.location.lock()?,
         };
         let merged = self.merged_with_file()?;
+        self.location.params = merged.params;
         let plaintext = encode_v3(&merged.document)?;
         if hash(&plaintext) == merged.stored.plaintext {
             (self.document, self.stored) = (merged.document, merged.stored);
             return Ok(());
         }
-        let key = match key {
+        // Another program may have made the vault dearer meanwhile.
+        let key = match key.filter(|key| key.params() == self.location.params) {
             Some(key) => key,
             None => self.key_for_save()?,
         };
@@ -198,6 +201,7 @@ impl Session {
                 return Ok(Merged {
                     document: self.own_document()?,
                     stored,
+                    params: self.location.params,
                 });
             }
             read => read?,
@@ -206,6 +210,7 @@ impl Session {
             return Ok(Merged {
                 document: self.own_document()?,
                 stored: self.stored.clone(),
+                params: self.location.params,
             });
         }
         let (theirs, stored) = match self.written_as(&container) {
@@ -241,7 +246,13 @@ impl Session {
         );
         document.log_key = theirs.log_key.or(document.log_key);
         document.undo = UndoLog::merge(&self.stored.document.undo, document.undo, theirs.undo);
-        Ok(Merged { document, stored })
+        let mut location = self.location.clone();
+        location.keep_cost_of(&container);
+        Ok(Merged {
+            document,
+            stored,
+            params: location.params,
+        })
     }
 
     /// What becomes of the previous copy when records or the account change. `replaces` says that
@@ -394,4 +405,6 @@ pub(super) enum Keeps {
 pub(super) struct Merged {
     pub(super) document: Document,
     pub(super) stored: Stored,
+    /// What the next key costs.
+    pub(super) params: Params,
 }

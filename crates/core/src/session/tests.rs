@@ -215,7 +215,7 @@ fn what_a_fork_wrote_is_taken_over_without_decrypting_it() {
     session.refresh().unwrap();
     assert_eq!(paths(&session), ["a"]);
     // Under another passphrase it counts for nobody else.
-    fork.change_passphrase(Passphrase::from("new".to_owned()))
+    fork.change_passphrase(Passphrase::from("new".to_owned()), None)
         .unwrap();
     let refused = session.refresh();
     assert!(matches!(refused, Err(SessionError::PassphraseChanged)));
@@ -289,7 +289,7 @@ fn a_new_passphrase_opens_the_vault_and_the_copy_beside_it_and_the_old_one_neith
     session.save().unwrap();
     let mut other = reopen(&dir);
     let new = Passphrase::from("new".to_owned());
-    session.change_passphrase(new.clone()).unwrap();
+    session.change_passphrase(new.clone(), None).unwrap();
     for path in [session.path().to_owned(), previous_of(session.path())] {
         let container = fs::read(&path).unwrap();
         assert_eq!(
@@ -442,7 +442,7 @@ fn a_new_passphrase_opens_the_archives_too_and_names_those_that_it_does_not() {
     let older = write("vault.history-2023-01-01.pmdb", &"older".to_owned().into());
     let torn = dir.path().join("vault.history-2022-01-01.pmdb");
     fs::write(&torn, b"scrypt").unwrap();
-    let change = session.change_passphrase(new.clone()).unwrap();
+    let change = session.change_passphrase(new.clone(), None).unwrap();
     for path in ours {
         open_container(&fs::read(&path).unwrap(), &new).unwrap();
     }
@@ -466,7 +466,7 @@ fn a_changed_passphrase_is_old_or_new_whatever_fails() {
         fs::copy(session.path(), archive.path()).unwrap();
         let disk = FailingDisk::failing_at(number, true);
         session.location = session.location.with_disk(disk.clone());
-        let result = session.change_passphrase(new.clone());
+        let result = session.change_passphrase(new.clone(), None);
         let opened: Vec<_> = [passphrase(), new.clone()]
             .into_iter()
             .filter_map(|one| Session::open(location(&dir), one).ok())
@@ -504,7 +504,9 @@ fn a_change_of_passphrase_that_was_cut_short_is_done_by_the_next() {
         )
         .unwrap();
     fs::write(previous_of(session.path()), previous).unwrap();
-    session.change_passphrase("new".to_owned().into()).unwrap();
+    session
+        .change_passphrase("new".to_owned().into(), None)
+        .unwrap();
     assert_eq!(previous_vault(&session), *session.vault());
 }
 
@@ -524,7 +526,9 @@ fn what_is_kept_is_what_was_there_before_the_last_change_of_records() {
     add(&mut session, "c");
     Replica::save_more(&mut session).unwrap();
     assert_eq!(previous(&session), 1, "it belongs to the change before");
-    session.change_passphrase("new".to_owned().into()).unwrap();
+    session
+        .change_passphrase("new".to_owned().into(), None)
+        .unwrap();
     assert_eq!(previous(&session), 1);
     add(&mut session, "d");
     session.save().unwrap();
@@ -565,7 +569,7 @@ fn a_vault_of_the_original_program_is_read_and_never_written() {
         Err(SessionError::OfOriginal { .. })
     ));
     assert!(matches!(
-        session.change_passphrase(passphrase()),
+        session.change_passphrase(passphrase(), None),
         Err(SessionError::OfOriginal { .. })
     ));
     assert_eq!(fs::read(location.path()).unwrap(), container);
@@ -602,7 +606,9 @@ fn a_refresh_takes_over_what_others_stored_and_writes_nothing() {
         session.refresh().unwrap();
         assert_eq!(fs::read(session.path()).unwrap(), file);
     }
-    other.change_passphrase("new".to_owned().into()).unwrap();
+    other
+        .change_passphrase("new".to_owned().into(), None)
+        .unwrap();
     assert!(matches!(
         session.refresh(),
         Err(SessionError::PassphraseChanged)

@@ -304,7 +304,7 @@ fn another_passphrase_is_remembered_and_a_new_one_seals_the_copy_anew() {
         (1, 0),
         "it is remembered"
     );
-    two.change_passphrase(passphrase("c")).unwrap();
+    two.change_passphrase(passphrase("c"), None).unwrap();
     assert_eq!(counts(&sync_folder(&mut two, &[]).report), (0, 0, 0));
     assert_eq!(copy_there(&shared, "two", "c"), *two.vault());
 }

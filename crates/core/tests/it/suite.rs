@@ -12,6 +12,7 @@ use passmate_core::edit::{Edit, RecordText};
 use passmate_core::export::ExportForm;
 use passmate_core::history::{At, PurgeScope};
 use passmate_core::interchange::{ExportFormat, Format, ReadOptions, parse};
+use passmate_core::log_n::LogN;
 use passmate_core::net::Address;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::SyncSettings;
@@ -598,12 +599,19 @@ pub(crate) fn a_new_passphrase_opens_the_vault<I: Implementation>() {
     let implementation = I::new();
     let mut vault = open(&implementation);
     change(&mut *vault, &set("a", "password", "one"));
-    let same = vault.change_passphrase(&passphrase());
+    let same = vault.change_passphrase(Some(&passphrase()), None);
     assert_eq!(kind_of(same), ProblemKind::Usage);
     let new = Passphrase::from("new".to_owned());
-    vault.change_passphrase(&new).unwrap();
-    let mut second = implementation.open(new, SyncSettings::default());
+    vault.change_passphrase(Some(&new), None).unwrap();
+    let mut second = implementation.open(new.clone(), SyncSettings::default());
     assert_eq!(paths(&mut *second), ["a"]);
+    // The same passphrase at a higher price, which is never lowered.
+    let log_n = |log_n: u8| Some(LogN::try_from(log_n).unwrap());
+    second.change_passphrase(None, log_n(19)).unwrap();
+    for lower in [18, 19] {
+        let lower = second.change_passphrase(None, log_n(lower));
+        assert_eq!(kind_of(lower), ProblemKind::Usage);
+    }
 }
 
 pub(crate) fn an_import_passes_the_gate_and_is_undone<I: Implementation>() {

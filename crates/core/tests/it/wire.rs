@@ -2,6 +2,7 @@
 //! is.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use passmate_core::answer::{Consent, Halt, Namesake, Need, Place, Question};
 use passmate_core::api::{
@@ -15,6 +16,7 @@ use passmate_core::history::{At, HistoryEntry, PurgeScope};
 use passmate_core::interchange::{
     Applied, ExportFormat, Format, Imported, Loss, Outcome, ReadOptions, Same, parse,
 };
+use passmate_core::log_n::LogN;
 use passmate_core::net::Address;
 use passmate_core::otp::{Code, CountedCode};
 use passmate_core::problem::{Problem, ProblemKind};
@@ -813,7 +815,12 @@ fn what_a_change_or_a_sync_did_crosses() {
         archives: vec!["/a".into()],
         left: vec![("/b".into(), problem())],
         copies: vec!["/c".into()],
+        unlock: Duration::from_millis(5),
     }]);
+    let log_ns: Vec<LogN> = LogN::CHOICES
+        .map(|log_n| log_n.try_into().unwrap())
+        .collect();
+    check(log_ns);
     check([report(), Report::default()]);
     check(remote_errors());
     let preview = || PlacePreview {

@@ -91,6 +91,20 @@ impl Params {
         Ok(params)
     }
 
+    /// log2 of N.
+    #[must_use]
+    pub const fn log_n(self) -> u8 {
+        self.log_n
+    }
+
+    /// The other parameters, if they take more memory and more work than these.
+    #[must_use]
+    pub fn or_dearer(self, other: Self) -> Self {
+        let is_dearer = other.memory_needed() > self.memory_needed()
+            && other.work_needed() > self.work_needed();
+        if is_dearer { other } else { self }
+    }
+
     /// The memory that a derivation takes, scratch included, in bytes.
     #[must_use]
     pub fn memory_bytes(self) -> u64 {
@@ -244,6 +258,7 @@ pub fn make_container(
 pub struct ContainerKey {
     /// The first 64 bytes of the container.
     summed: Vec<u8>,
+    params: Params,
     keys: Keys,
 }
 
@@ -275,7 +290,17 @@ impl ContainerKey {
         summed.extend_from_slice(&salt);
         let sum = sha256(&summed);
         summed.extend(sum.iter().take(SUMMED_LEN - SALTED_LEN));
-        Ok(Self { summed, keys })
+        Ok(Self {
+            summed,
+            params,
+            keys,
+        })
+    }
+
+    /// What the derivation cost.
+    #[must_use]
+    pub const fn params(&self) -> Params {
+        self.params
     }
 
     /// Encrypts a plaintext.
