@@ -171,7 +171,7 @@ pub const EXAMPLES: &[Example] = &[
         "passwd",
         [
             "passmate passwd < new.txt",
-            "passmate passwd --log-n 18 < /dev/null",
+            "passmate --profile work passwd --log-n 18 < new.txt",
         ],
     ),
     ("recover", ["passmate recover", "passmate recover --json"]),
