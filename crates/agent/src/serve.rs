@@ -450,8 +450,9 @@ impl Agent {
                     vault,
                     settings,
                     || self.now(),
-                    |vault| VaultApi::sync(vault, &request),
+                    pass.checked(|vault| VaultApi::sync(vault, &request)),
                 );
+                self.log_use(vault, agreed, &reply);
                 if let Ok(answer) = &reply {
                     let outcome = SyncOutcome::from(answer);
                     self.vaults.note_sync(vault, outcome, self.now());

@@ -343,7 +343,9 @@ impl App {
     /// They want neither, or there is nobody to ask.
     pub(crate) fn ask_about(&self, question: &Question) -> Result<Answer, Problem> {
         match question {
-            Question::HeldBack { place, held } if self.ask.has_person() && !self.ask.yes => {
+            Question::HeldBack { place, held }
+                if self.ask.has_person() && (!self.ask.yes || held.takes_guard()) =>
+            {
                 self.out.warn(&question.to_string());
                 self.ask_about_held(place, held)
             }

@@ -3,6 +3,7 @@
 use passmate_core::clock::local_time;
 use passmate_core::escape::escape;
 use passmate_core::sync::{Effect, HeldBack, HeldRecord};
+use passmate_vault::guard::GUARD_TAG;
 use serde_json::{Value, json};
 
 /// One line for each record, and one for a history that would be cut off.
@@ -34,6 +35,9 @@ fn line(record: &HeldRecord) -> String {
         Effect::Changed => format!("{path}: would be changed"),
         Effect::Displaced { .. } => format!("{path}: another record would take over its path"),
         Effect::Purged => format!("{path}: would lose earlier values for good"),
+        Effect::Unguarded => format!(
+            "{path}: would lose its guard, the tag {GUARD_TAG}: programs could use it unasked"
+        ),
         Effect::Ahead { field, time } => {
             let field = escape(&field.name.to_string_lossy());
             format!(
@@ -53,6 +57,7 @@ pub(crate) fn object(held: &HeldBack) -> Value {
             Effect::Changed => ("changed", None),
             Effect::Displaced { .. } => ("displaced", None),
             Effect::Purged => ("purged", None),
+            Effect::Unguarded => ("unguarded", None),
             Effect::Ahead { field, time } => ("from_future", Some((field, *time))),
         };
         json!({

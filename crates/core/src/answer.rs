@@ -99,8 +99,17 @@ impl From<Need> for Problem {
                 "the vault is locked",
                 "run `passmate unlock`, and then run it again",
             ),
-            Need::Confirmation(ref question @ Question::HeldBack { ref place, .. }) => {
-                Self::new(ProblemKind::HeldBack, question.to_string(), place.hint())
+            Need::Confirmation(
+                ref question @ Question::HeldBack {
+                    ref place,
+                    ref held,
+                },
+            ) => {
+                let hint = match held.takes_guard() {
+                    true => place.hint_of_guard(),
+                    false => place.hint(),
+                };
+                Self::new(ProblemKind::HeldBack, question.to_string(), hint)
             }
             Need::Confirmation(Question::ReplaceRemote { why }) => why,
             Need::Confirmation(Question::TooLarge { host, len, limit }) => Self::new(
@@ -210,6 +219,20 @@ impl Place {
     #[must_use]
     pub const fn can_be_refused(&self) -> bool {
         matches!(self, Self::Server(_) | Self::Folder(_))
+    }
+
+    /// What a person can do about a guard that would go.
+    const fn hint_of_guard(&self) -> &'static str {
+        match self {
+            Self::Server(_) | Self::Folder(_) => {
+                "nothing was changed by it; only a person who sees it can accept that: run `passmate \
+                 sync` on a terminal; `passmate sync --refuse` undoes it for good on all devices"
+            }
+            Self::Joined(_) | Self::File(_) => {
+                "nothing was changed by it; only a person who sees it can accept that: run it again \
+                 on a terminal"
+            }
+        }
     }
 
     /// What a person can do about what was held back.
@@ -523,6 +546,13 @@ impl Consent {
         self.given.push(question);
     }
 
+    /// Whether it holds a yes to a sync that takes the guard from a record.
+    #[must_use]
+    pub fn takes_guard(&self) -> bool {
+        let mut given = self.given.iter();
+        given.any(|given| matches!(given, Question::HeldBack { held, .. } if held.takes_guard()))
+    }
+
     /// Whether a person saw this question and agreed to it.
     pub(crate) fn was_seen(&self, question: &Question) -> bool {
         self.given.contains(question)
@@ -546,6 +576,7 @@ impl Consent {
         let decision = match (last(&self.refused), last(&self.given)) {
             _ if self.refuses_everything => Decision::RefuseAll,
             (Some(refused), _) => Decision::Refuse(refused),
+            (None, Some(agreed)) if agreed.takes_guard() => Decision::Agree(agreed),
             (None, _) if self.to_everything => Decision::AgreeToAll,
             (None, Some(agreed)) => Decision::Agree(agreed),
             (None, None) => Decision::Ask,

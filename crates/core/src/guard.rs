@@ -4,14 +4,14 @@
 
 use std::collections::BTreeSet;
 
-use passmate_vault::login::{FieldRole, role_of};
-use passmate_vault::record::{Domain, Record};
+use passmate_vault::guard::{has_guard_tag, is_guarded, was_guarded};
+use passmate_vault::login::FieldRole;
 use passmate_vault::view::View;
 use passmate_vault::{RecordId, Vault};
 
 use crate::edit::Edit;
 use crate::edit::select::meant;
-use crate::records::{RecordContent, has_guard, has_guard_tag, text};
+use crate::records::{RecordContent, text};
 
 /// Which records a call may hand out or change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,10 +66,10 @@ pub fn guarded(vault: &Vault, touched: &Touched) -> Vec<Guarded> {
     let meant = meant_by(&view, touched);
     let is_meant = |id: &RecordId| meant.as_ref().is_none_or(|meant| meant.contains(id));
     let live = view.records().iter();
-    let live = live.filter(|record| is_meant(record.id) && has_guard(record));
+    let live = live.filter(|record| is_meant(record.id) && is_guarded(record));
     let live = live.map(|record| (record.id, text(&record.path)));
     let deleted = view.deleted().iter();
-    let deleted = deleted.filter(|record| is_meant(record.id) && had_guard(record.record));
+    let deleted = deleted.filter(|record| is_meant(record.id) && was_guarded(record.record));
     let deleted = deleted.map(|record| (record.id, text(&record.path)));
     let guarded = live.chain(deleted).map(|(id, path)| Guarded {
         id: text(id.as_text()),
@@ -113,18 +113,6 @@ pub fn guarded_one(record: &RecordContent) -> Option<Guarded> {
     has_guard_tag(&tags.value).then(|| Guarded {
         id: record.id.clone(),
         path: record.path.clone(),
-    })
-}
-
-fn had_guard(record: &Record) -> bool {
-    let changes = record.fields().flatten();
-    let mut of_tags = changes.filter(|change| {
-        let name = change.key.name.to_string_lossy();
-        change.key.domain == Domain::User && role_of(&name) == Some(FieldRole::Tags)
-    });
-    of_tags.any(|change| {
-        let shown = change.value.shown();
-        shown.is_some_and(|tags| has_guard_tag(&tags.to_string_lossy()))
     })
 }
 

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use alphanumeric_sort::compare_str;
+use passmate_vault::guard::is_guarded;
 use passmate_vault::login::{FieldRole, is_further, is_secret, role_of};
 use passmate_vault::view::{DeletedRecord, View, ViewRecord};
 use passmate_vault::{RecordId, Text, Vault};
@@ -103,21 +104,6 @@ pub enum Which {
     WithPrivateKey,
 }
 
-/// The tag of a record that a person guards: see [`guard`](crate::guard).
-pub(crate) const GUARD_TAG: &str = "ask";
-
-/// Whether a record that people see is guarded.
-pub(crate) fn has_guard(record: &ViewRecord<'_>) -> bool {
-    let tags = FieldRole::Tags.find(record);
-    tags.is_some_and(|tags| has_guard_tag(&tags.value.to_string_lossy()))
-}
-
-/// Whether these tags guard their record.
-pub(crate) fn has_guard_tag(tags: &str) -> bool {
-    tags.split(',')
-        .any(|tag| tag.trim().eq_ignore_ascii_case(GUARD_TAG))
-}
-
 /// All records, in the order of [`compare_paths`].
 pub(crate) fn list(vault: &Vault) -> Vec<RecordEntry> {
     let view = vault.view();
@@ -126,7 +112,7 @@ pub(crate) fn list(vault: &Vault) -> Vec<RecordEntry> {
         id: text(record.id.as_text()),
         clash: record.clash.as_deref().map(text),
         revived: record.revived,
-        guarded: has_guard(record),
+        guarded: is_guarded(record),
     });
     let mut entries: Vec<_> = entries.collect();
     entries.sort_by(|a, b| compare_paths(&a.path, &b.path));

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 
 use nucleo_matcher::pattern::{Atom, AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
+use passmate_vault::guard::is_guarded;
 use passmate_vault::login::is_secret;
 use passmate_vault::view::ViewRecord;
 use passmate_vault::{Text, Vault};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::records::{has_guard, text};
+use crate::records::text;
 
 /// Characters of a text that are searched; the rest is ignored.
 const LEN_MAX: usize = 4096;
@@ -90,7 +91,7 @@ impl<'a> Names<'a> {
     fn searched(&mut self, record: &ViewRecord<'a>) -> Searched {
         let path = text(&record.path);
         let lower = path.to_lowercase();
-        let values = match has_guard(record) {
+        let values = match is_guarded(record) {
             // Who may search could guess what is in its fields, letter by letter.
             true => Vec::new(),
             false => self.open_values(record),

@@ -247,7 +247,7 @@ pub fn preview(session: &Session, policy: &Policy) -> Result<FolderPreview, Fold
     let there = SeenChanges::of(&union);
     let held = would_hold_back(union.clone(), session.entry(), policy);
     let everything = Policy {
-        decision: Decision::AgreeToAll,
+        decision: Decision::Preview,
         ..policy.clone()
     };
     let admitted = admit(union, session.entry(), &everything).map_err(FolderError::HeldBack)?;

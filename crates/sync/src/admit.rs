@@ -4,8 +4,9 @@
 //!  - deletions, changes and purges of what people see are counted since the baseline, over all
 //!    places, and so are records that take over the path of another one. More than the policy
 //!    allows is held back;
-//!  - changes stamped more than a day after the present, and a later start of the history, are always
-//!    held back; only a vault without records takes over any start;
+//!  - changes stamped more than a day after the present, a later start of the history, and what takes
+//!    the guard from a record, are always held back; only a vault without records takes over any
+//!    start;
 //!  - much that shows nowhere (purges of unknown changes, records without a path), and what would
 //!    make the vault too large for its server, is held back;
 //!  - a truncation at a time more than a day after the present never counts;
@@ -27,7 +28,7 @@ use passmate_vault::{Baseline, RecordId, RollCall, SeenChanges, Vault};
 use crate::held::{Effect, HeldBack, HeldRecord, digest};
 use crate::options::{Decision, Policy};
 use crate::report::{Ahead, Report};
-use effects::{ahead, altered, hidden_len, is_hidden, losing, new_in, rescue};
+use effects::{ahead, altered, hidden_len, is_hidden, losing, new_in, rescue, unguarded};
 
 /// How many bytes that show nowhere pass, counted since the baseline.
 const HIDDEN_LEN_MAX: usize = 64 * 1024;
@@ -172,6 +173,8 @@ struct Review<'a> {
     altered: Vec<HeldRecord>,
     /// Changes stamped in the future.
     ahead: Vec<HeldRecord>,
+    /// Records that would lose their guard.
+    unguarded: Vec<HeldRecord>,
     /// A later start of the history of a vault that has records.
     cut: Option<i64>,
     /// The number of bytes that would come and show nowhere.
@@ -204,6 +207,7 @@ impl<'a> Review<'a> {
             has_news: false,
             altered: Vec::new(),
             ahead: Vec::new(),
+            unguarded: Vec::new(),
             cut: None,
             hidden: 0,
             before: 0,
@@ -243,6 +247,7 @@ impl<'a> Review<'a> {
         let purged: BTreeSet<RecordId> = purged.copied().cloned().collect();
         let altered = altered(&before, &after, &summary, losing);
         let ahead = ahead(&kept, ours, self.to.now);
+        let unguarded = unguarded(&before, &after, &merged, &summary);
         let hidden = hidden_len(&kept, ours, &merged);
         let seen: BTreeSet<&RecordId> = before.records().iter().map(|record| record.id).collect();
         let added = after.records().iter();
@@ -252,6 +257,7 @@ impl<'a> Review<'a> {
         (self.before, self.after) = counts;
         (self.altered, self.ahead, self.cut) = (altered, ahead, cut);
         (self.has_news, self.hidden, self.added) = (has_news, hidden, added);
+        self.unguarded = unguarded;
         self.news.purged = purged;
         self.news.ahead = newest(&self.ahead);
         self.news.received = received;
@@ -296,7 +302,8 @@ impl<'a> Review<'a> {
         }
         let held = self.with_changes(held);
         match &policy.decision {
-            Decision::AgreeToAll => Ok(self.agreed(&held, counted)),
+            Decision::Preview => Ok(self.agreed(&held, counted)),
+            Decision::AgreeToAll if !held.takes_guard() => Ok(self.agreed(&held, counted)),
             Decision::Agree(agreed) if held.asks_no_more_than(agreed) => {
                 Ok(self.agreed(&held, counted))
             }
@@ -304,7 +311,9 @@ impl<'a> Review<'a> {
                 self.refuse(held, policy)
             }
             Decision::RefuseAll => self.refuse(held, policy),
-            Decision::Ask | Decision::Agree(_) | Decision::Refuse(_) => Err(held.into()),
+            Decision::Ask | Decision::Agree(_) | Decision::AgreeToAll | Decision::Refuse(_) => {
+                Err(held.into())
+            }
         }
     }
 
@@ -333,7 +342,11 @@ impl<'a> Review<'a> {
 
     fn held_records(&self, is_too_much: bool) -> Vec<HeldRecord> {
         let altered = self.altered.iter().filter(|_| is_too_much);
-        let mut records: Vec<HeldRecord> = altered.chain(&self.ahead).cloned().collect();
+        let mut records: Vec<HeldRecord> = altered
+            .chain(&self.ahead)
+            .chain(&self.unguarded)
+            .cloned()
+            .collect();
         records.sort();
         records
     }

@@ -496,7 +496,7 @@ impl<'a> Attempt<'a> {
         let policy = self.options.policy.clone();
         let mut policy = with_limit(policy, &self.report.greeting, self.replica.account());
         if self.is_preview {
-            policy.decision = Decision::AgreeToAll;
+            policy.decision = Decision::Preview;
         }
         policy
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use passmate_vault::guard::GUARD_TAG;
 use passmate_vault::record::{Change, Domain, FieldKey, Value};
 use passmate_vault::{RecordId, Text};
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,8 @@ pub enum Effect {
     },
     /// It would lose values of its history.
     Purged,
+    /// Its [guard](passmate_vault::guard) would go: programs could use it unasked.
+    Unguarded,
     /// It would get a change that is stamped more than a day after the present.
     Ahead {
         /// The field.
@@ -98,6 +101,13 @@ pub enum Effect {
         /// The stamp, in seconds since 1970.
         time: i64,
     },
+}
+
+impl Effect {
+    /// Whether it is held back however few records it is on, and so is not counted.
+    const fn is_always_held(&self) -> bool {
+        matches!(self, Self::Ahead { .. } | Self::Unguarded)
+    }
 }
 
 impl HeldBack {
@@ -115,6 +125,13 @@ impl HeldBack {
             && (self.too_large.is_none() || self.too_large == other.too_large)
     }
 
+    /// Whether a record would lose its guard. Only a person who saw that can agree to it.
+    #[must_use]
+    pub fn takes_guard(&self) -> bool {
+        let mut records = self.records.iter();
+        records.any(|record| record.effect == Effect::Unguarded)
+    }
+
     /// Whether nothing is held back.
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty()
@@ -126,7 +143,7 @@ impl HeldBack {
     /// Whether more is altered of what people see than passes without a question.
     pub(crate) fn alters(&self) -> bool {
         let mut records = self.records.iter();
-        records.any(|record| !matches!(record.effect, Effect::Ahead { .. }))
+        records.any(|record| !record.effect.is_always_held())
     }
 
     /// The records whose changes are held back.
@@ -157,6 +174,7 @@ impl fmt::Display for HeldBack {
         let changed = self.count(|effect| *effect == Effect::Changed);
         let displaced = self.count(|effect| matches!(effect, Effect::Displaced { .. }));
         let purged = self.count(|effect| *effect == Effect::Purged);
+        let unguarded = self.count(|effect| *effect == Effect::Unguarded);
         let ahead = self.count(|effect| matches!(effect, Effect::Ahead { .. }));
         let mut parts = Vec::new();
         for (count, what) in [
@@ -173,6 +191,12 @@ impl fmt::Display for HeldBack {
             last.push_str(&format!(
                 " ({} were altered from outside before, and count too)",
                 self.earlier
+            ));
+        }
+        if unguarded > 0 {
+            parts.push(format!(
+                "take the guard (the tag {GUARD_TAG}) from {}",
+                records(unguarded)
             ));
         }
         if ahead > 0 {

@@ -36,8 +36,11 @@ pub enum Decision {
     Ask,
     /// Agreed to this, and to anything that is a part of it.
     Agree(Box<HeldBack>),
-    /// Agreed to everything.
+    /// Agreed to everything beforehand. What takes a [guard](passmate_vault::guard) is held back all
+    /// the same: it wants a person who saw it.
     AgreeToAll,
+    /// Nothing: the changes are looked at, as if they were agreed to, and not kept.
+    Preview,
     /// Refused this, and anything that is a part of it, for good.
     Refuse(Box<HeldBack>),
     /// Refused everything, for good.

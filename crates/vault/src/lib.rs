@@ -7,6 +7,7 @@
 //! | [`merge`] | the union of two vaults |
 //! | [`view`] | what people see of a vault |
 //! | [`login`] | the meaning of field names |
+//! | [`guard`] | records that a person guards |
 //! | [`history`] | reverting to an earlier state, undoing, truncating the history, purging |
 //! | [`sync`] | what a vault remembers of its account, its devices and its shared folder |
 //! | [`report`] | what a sync did to each record and field |
@@ -21,6 +22,7 @@ pub mod compat;
 mod crypto;
 pub mod folder_key;
 pub mod format;
+pub mod guard;
 pub mod history;
 pub mod log_key;
 pub mod login;

@@ -13,6 +13,7 @@ use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::records::RecordContent;
 use passmate_core::session::Session;
 use passmate_core::settings::SyncSettings;
+use passmate_core::sync_all::SyncRequest;
 use passmate_core::use_log::UseEntry;
 use passmate_vault::login::{FieldRole, role_of};
 
@@ -172,6 +173,15 @@ fn touch_of(call: &Call) -> Option<Touch> {
         Call::SecretValues { .. } => Touch::all("look for all values in files", "with those of"),
         Call::FolderKey => Touch::all("read the key of the shared folder", "of a vault with"),
         Call::SyncKey => Touch::all("read the sync key", "of a vault with"),
+        Call::Sync {
+            request: SyncRequest { consent, .. },
+        }
+        | Call::Rotate { consent, .. }
+        | Call::Upgrade { consent }
+            if consent.takes_guard() =>
+        {
+            Touch::all("take the guard by a sync", "from records such as")
+        }
         Call::List
         | Call::Uses
         | Call::Trash

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use passmate_agent::client::Client;
 use passmate_agent::dialogs::Decision;
-use passmate_core::answer::{Consent, Halt, Reply};
+use passmate_core::answer::{Consent, Halt, Need, Reply};
 use passmate_core::api::VaultApi;
 use passmate_core::audit::AuditRules;
 use passmate_core::edit::Edit;
@@ -352,6 +352,47 @@ fn a_call_that_asks_something_else_first_needs_one_agreement() {
     let undelete = |vault: &mut Client| vault.change(&undelete, &sure, &mut |_| {});
     let (reply, was_asked) = with_answer(&agent, Decision::Refused, undelete);
     assert!(is_refused(reply) && was_asked);
+}
+
+#[test]
+fn whoever_lets_a_sync_take_a_guard_is_asked() {
+    let agent = agent_with_guarded();
+    let folder = tempfile::tempdir().unwrap();
+    let set_up = |vault: &mut Client| {
+        vault.set_up_folder(folder.path(), &Sealing::NewKey, &SyncRequest::default())
+    };
+    assert!(with_answer(&agent, Decision::Once, set_up).0.is_ok());
+    let key = with_answer(&agent, Decision::Once, |vault| vault.folder_key());
+    // Another device, on which nobody guards anything.
+    let dir = tempfile::tempdir().unwrap();
+    let other = location(dir.path().join("other.pmdb"));
+    let mut other = Session::create(other, suite::passphrase()).unwrap();
+    let (sealing, request) = (Sealing::Key(key.0.unwrap()), SyncRequest::default());
+    let synced = other.set_up_folder(folder.path(), &sealing, &request);
+    synced.unwrap().result.unwrap();
+    let unset = Edit::Unset {
+        path: "web/bank".to_owned(),
+        field: "tags".to_owned(),
+    };
+    VaultApi::change(&mut other, &unset, &Consent::none(), &mut |_| {}).unwrap();
+    VaultApi::sync(&mut other, &request).unwrap();
+    let answer = agent.vault().sync(&request).unwrap();
+    let Some(Need::Confirmation(question)) = answer.need() else {
+        panic!("{answer:?}");
+    };
+    let mut request = SyncRequest::default();
+    request.consent.give(question.clone());
+    let sync = |vault: &mut Client| vault.sync(&request);
+    let (reply, was_asked) = with_answer(&agent, Decision::Refused, sync);
+    assert!(is_refused(reply) && was_asked);
+    let is_guarded = || {
+        let mut list = agent.vault().list().unwrap().into_iter();
+        list.any(|entry| entry.guarded)
+    };
+    assert!(is_guarded());
+    let (reply, was_asked) = with_answer(&agent, Decision::Once, sync);
+    assert!(reply.unwrap().need().is_none() && was_asked);
+    assert!(!is_guarded());
 }
 
 #[test]

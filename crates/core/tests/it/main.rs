@@ -1,6 +1,7 @@
 //! The contract of [`VaultApi`](passmate_core::api::VaultApi), for every implementation.
 #![cfg(test)]
 
+mod guard;
 mod suite;
 mod wire;
 

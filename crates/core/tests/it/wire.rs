@@ -683,7 +683,12 @@ fn what_stops_a_call_crosses() {
     check(needs().into_iter().map(Problem::from));
     check([Halt::Failed(problem())]);
     check(consents());
-    check([Effect::Deleted, Effect::Changed, Effect::Purged]);
+    check([
+        Effect::Deleted,
+        Effect::Changed,
+        Effect::Purged,
+        Effect::Unguarded,
+    ]);
 }
 
 #[test]
@@ -726,6 +731,7 @@ fn what_is_asked_for_crosses() {
         Decision::Ask,
         Decision::Agree(held()),
         Decision::AgreeToAll,
+        Decision::Preview,
         Decision::Refuse(held()),
         Decision::RefuseAll,
     ];

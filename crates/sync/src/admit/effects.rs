@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use passmate_vault::guard::{is_guarded, was_guarded};
 use passmate_vault::merge::MergeSummary;
-use passmate_vault::record::{Change, FieldKey, Record, Value, is_ahead};
+use passmate_vault::record::{Change, Domain, FieldKey, Record, Value, is_ahead};
 use passmate_vault::view::{View, ViewRecord};
 use passmate_vault::{RecordId, Text, Vault};
 
@@ -183,6 +184,52 @@ fn shows_the_same(before: &ViewRecord<'_>, now: &ViewRecord<'_>) -> bool {
         fields.collect::<Vec<_>>()
     };
     own_path(before) == own_path(now) && fields(before) == fields(now)
+}
+
+/// The records that a person guards, deleted ones too, and that would be guarded no more.
+pub(super) fn unguarded(
+    before: &View<'_>,
+    after: &View<'_>,
+    merged: &Vault,
+    summary: &MergeSummary,
+) -> Vec<HeldRecord> {
+    let came = |id: &RecordId| {
+        [&summary.changed, &summary.purged]
+            .iter()
+            .any(|ids| ids.binary_search(id).is_ok())
+    };
+    let guarded = before.records().iter();
+    let guarded = guarded.filter(|record| came(record.id) && is_guarded(record));
+    let guarded = guarded.map(|record| (record.id, &record.path));
+    let deleted = before.deleted().iter();
+    let deleted = deleted.filter(|record| came(record.id) && was_guarded(record.record));
+    let deleted = deleted.map(|record| (record.id, &record.path));
+    let guarded: BTreeMap<_, _> = guarded.chain(deleted).collect();
+    if guarded.is_empty() {
+        return Vec::new();
+    }
+    let live = after.records().iter();
+    let live = live.filter(|record| guarded.contains_key(record.id));
+    let live: BTreeMap<_, _> = live.map(|record| (record.id, is_guarded(record))).collect();
+    let is_open = |id: &RecordId| match (live.get(id), merged.record(id)) {
+        (Some(is_guarded), _) => !is_guarded,
+        // Of one without values there is nothing to guard.
+        (None, Some(record)) => !was_guarded(record) && has_values(record),
+        (None, None) => false,
+    };
+    let open = guarded.into_iter().filter(|(id, _)| is_open(id));
+    let open = open.map(|(id, path)| HeldRecord {
+        id: id.clone(),
+        path: path.as_ref().clone(),
+        effect: Effect::Unguarded,
+    });
+    open.collect()
+}
+
+/// Whether a record has a value, now or in its history.
+fn has_values(record: &Record) -> bool {
+    let mut changes = record.changes().iter();
+    changes.any(|change| change.key.domain == Domain::User && change.value.shown().is_some())
 }
 
 /// The received changes that are stamped in the future.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use passmate_vault::guard::has_tags;
 use passmate_vault::record::{Change, is_ahead};
 use passmate_vault::{RecordId, Vault};
 
@@ -93,6 +94,7 @@ struct Scope {
     path: bool,
     purges: bool,
     ahead: bool,
+    tags: bool,
 }
 
 impl Refused {
@@ -104,6 +106,12 @@ impl Refused {
             Effect::Changed => scope.all = true,
             Effect::Purged => scope.purges = true,
             Effect::Ahead { .. } => scope.ahead = true,
+            Effect::Unguarded => {
+                scope.tags = true;
+                // A deleted record has the guard of its history.
+                let record = base.record(&record.id);
+                scope.path |= record.is_some_and(|record| !record.is_live());
+            }
             Effect::Displaced { by } => {
                 for id in by {
                     let scope = self.0.entry(id.clone()).or_default();
@@ -132,6 +140,7 @@ impl Refused {
         scope.all
             || (scope.path && change.key.is_path())
             || (scope.purges && change.is_purged())
+            || (scope.tags && has_tags(&change.key))
             || (scope.ahead && !change.is_purged() && time.is_some_and(|time| is_ahead(time, now)))
     }
 }

@@ -6,6 +6,7 @@ mod counting;
 mod desktop;
 mod faults;
 mod gate;
+mod guards;
 mod hostile;
 mod hostile_device;
 mod refusals;

@@ -55,7 +55,10 @@ impl Held {
         Problem::new(
             ProblemKind::HeldBack,
             format!("what comes from {place} would {held}"),
-            if place.can_be_refused() {
+            if held.takes_guard() && place.can_be_refused() {
+                "only a person who sees it can accept that: run `passmate sync` on a terminal; \
+                 `passmate sync --refuse` undoes it for good"
+            } else if place.can_be_refused() {
                 "accept it with `passmate sync --yes`, undo it for good with `passmate sync \
                  --refuse`, or, if a device was lost or stolen, run `passmate sync rotate --lost`"
             } else {
