@@ -1,5 +1,6 @@
 //! The way of every command that changes records: one call, which syncs if the settings say so.
 
+use passmate_core::answer::Halt;
 use passmate_core::api::VaultApi;
 use passmate_core::edit::{Edit, Edited};
 use passmate_core::problem::Problem;
@@ -47,13 +48,25 @@ pub(crate) fn change_and(
     let mut told = Ok(());
     let changed = app.with_consent(|consent| {
         let mut meter = Meter::start(&app.out, "saving the vault");
-        vault.change(edit, consent, &mut |edited| {
+        let saving = app.ask.has_person().then(|| app.ask.terminal.save());
+        let interrupted = |text: &str| {
+            if let Some(saving) = &saving {
+                saving.end(|| app.out.warn(text));
+            }
+        };
+        let reply = vault.change(edit, consent, &mut |edited| {
             meter.stop();
             told = tell(edited);
             if let Some(text) = future_text(edited) {
                 app.out.warn(&text);
             }
-        })
+            interrupted("interrupted: the change is saved, and nobody waited for a sync after it");
+        });
+        meter.stop();
+        if let Err(Halt::Needs(_)) = reply {
+            interrupted("interrupted: nothing was changed");
+        }
+        reply
     })?;
     after_change(app, &changed);
     told

@@ -7,6 +7,7 @@
 
 pub(crate) mod keys;
 mod line;
+mod saving;
 mod screen;
 
 use std::fs::File;
@@ -25,6 +26,7 @@ use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
 use self::line::{Keys, Line, Step};
+use self::saving::Save;
 
 /// Whether an answer is on the screen while it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,8 @@ struct State {
     stops: u64,
     /// Somebody wanted this program to end while it could not.
     is_ended: bool,
+    /// Whether an interrupt has to wait.
+    save: Save,
     /// What the full screen has to do.
     wanted: Option<Wanted>,
     /// What is written before the terminal is given back, so that no picture is left on it.
@@ -376,7 +380,12 @@ fn watch(mut signals: Signals, shared: &Weak<Shared>) {
                 state.is_ended |= signal != SIGINT;
                 continue;
             }
-            (_, Some(state)) => state.give_back(),
+            (_, Some(state)) => {
+                if state.waits_for_save(signal) {
+                    continue;
+                }
+                state.give_back();
+            }
             (_, None) => {}
         }
         drop(state);

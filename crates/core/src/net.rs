@@ -41,6 +41,14 @@ impl Deadlines {
         total: Duration::from_secs(10),
         all: Duration::from_secs(10),
     };
+
+    /// For a look before a question: a person waits for it.
+    pub const BEFORE_QUESTION: Self = Self {
+        connect: Duration::from_secs(5),
+        silence: Duration::from_secs(5),
+        total: Duration::from_secs(10),
+        all: Duration::from_secs(10),
+    };
 }
 
 impl Default for Deadlines {

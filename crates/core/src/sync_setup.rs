@@ -15,7 +15,7 @@ use crate::answer::{Consent, Halt, Need, Place, Question, Reply};
 use crate::command::command;
 use crate::env::SystemEnv;
 use crate::net::trust::TlsTrust;
-use crate::net::{Address, Server};
+use crate::net::{Address, Deadlines, Server};
 use crate::problem::{Problem, ProblemKind};
 use crate::session::Session;
 use crate::share::link::Link;
@@ -208,15 +208,36 @@ fn endpoint(address: &Address, trust: Trust) -> Endpoint {
     }
 }
 
-/// A server that answers as it should.
-fn reach(address: &Address, trust: &Trust) -> Reply<(Server, Probed)> {
-    let tls = TlsTrust::new(trust).map_err(|error| {
+/// Looks whether a server answers at an address, before a person types a key for it. One that is not
+/// trusted yet counts, because a pin may come with the key.
+///
+/// # Errors
+/// None does, or it is not the one that the person named by its pin or its authority.
+pub fn look_at_server(address: &Address, trust: Option<&Trust>) -> Result<(), Problem> {
+    let server = Server::new(address.clone(), tls_of(trust.unwrap_or(&Trust::System))?);
+    let mut server = server.with_deadlines(Deadlines::BEFORE_QUESTION);
+    match probe(&mut server, &mut SystemEnv::default()) {
+        Err(RemoteError::NoConnection(ConnectError::NotTrusted(_))) if trust.is_none() => Ok(()),
+        Err(RemoteError::NoConnection(ConnectError::NotTrusted(problem))) => {
+            let trust = trust.unwrap_or(&Trust::System);
+            Err(not_trusted(trust, *problem).into_problem())
+        }
+        probed => Ok(probed.map(drop)?),
+    }
+}
+
+fn tls_of(trust: &Trust) -> Result<TlsTrust, Problem> {
+    TlsTrust::new(trust).map_err(|error| {
         Problem::usage(
             format!("the authority's certificate cannot be used: {error}"),
             "give another --ca-file, or --pin",
         )
-    })?;
-    let mut server = Server::new(address.clone(), tls);
+    })
+}
+
+/// A server that answers as it should.
+fn reach(address: &Address, trust: &Trust) -> Reply<(Server, Probed)> {
+    let mut server = Server::new(address.clone(), tls_of(trust)?);
     match probe(&mut server, &mut SystemEnv::default()) {
         Ok(probed) => Ok((server, probed)),
         Err(RemoteError::NoConnection(ConnectError::NotTrusted(problem))) => {

@@ -10,6 +10,7 @@ mod completing;
 mod credentials;
 mod hostile_text;
 mod inject;
+mod interrupted;
 mod memory;
 mod naming;
 mod run;

@@ -8,7 +8,7 @@ use passmate_core::net::trust::{CA_FILE_LEN_MAX, read_ca};
 use passmate_core::problem::Problem;
 use passmate_core::shared_folder::Sealing;
 use passmate_core::sync::SameKey;
-use passmate_core::sync_setup::ServerSetup;
+use passmate_core::sync_setup::{ServerSetup, look_at_server};
 use passmate_vault::{Pin, Trust};
 use serde_json::json;
 
@@ -83,6 +83,8 @@ pub(super) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }
     let is_tied = plain(vault.ties())?.server.is_some();
     if !is_tied && setup.server.key.is_none() && app.ask.has_person() && !app.ask.yes {
+        // Nobody should look for a key for a server that is not there.
+        look_at_server(&setup.server.address, setup.server.trust.as_ref())?;
         setup.join(args, ask_key(app)?)?;
     }
     let is_first = setup.server.key.is_none();
@@ -120,9 +122,13 @@ impl Setup {
         }
         let joined = match &args.key_file {
             // A person who types it should not see it.
-            Some(path) if path == Path::new("-") && app.ask.has_person() => Some(parse_key(
-                app.ask.hidden("Sync key: ", "sync key")?.as_bytes(),
-            )?),
+            Some(path) if path == Path::new("-") && app.ask.has_person() => {
+                if let Some(address) = &args.server {
+                    look_at_server(address, trust.as_ref())?;
+                }
+                let typed = app.ask.hidden("Sync key: ", "sync key")?;
+                Some(parse_key(typed.as_bytes())?)
+            }
             Some(path) => Some(parse_key(&read_small(path)?)?),
             None => None,
         };
