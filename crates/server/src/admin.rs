@@ -60,15 +60,21 @@ impl From<StoreError> for Failure {
             StoreError::InUse { .. }
             | StoreError::Restoring { .. }
             | StoreError::Engine(EngineError::Busy) => Code::InUse,
-            StoreError::Missing { .. } => Code::NotFound,
-            StoreError::NewerSchema { .. } | StoreError::OlderSchema { .. } => Code::NotSupported,
+            StoreError::Missing { .. } | StoreError::NoDatabase { .. } => Code::NotFound,
+            StoreError::NewerSchema { .. }
+            | StoreError::OlderSchema { .. }
+            | StoreError::NotOfPostgres { .. } => Code::NotSupported,
             StoreError::NotOurs { .. } | StoreError::Engine(EngineError::Damaged(_)) => {
                 Code::Damaged
             }
             StoreError::Open { .. }
             | StoreError::ReadOnly { .. }
             | StoreError::Engine(EngineError::Full) => Code::File,
-            StoreError::Engine(EngineError::Failed(_) | EngineError::Moved(_))
+            StoreError::Engine(
+                EngineError::Failed(_) | EngineError::Moved(_) | EngineError::Unavailable(_),
+            )
+            | StoreError::NotDurable { .. }
+            | StoreError::OutcomeUnknown
             | StoreError::Closed
             | StoreError::WriterEnded
             | StoreError::ReadAborted => Code::Other,

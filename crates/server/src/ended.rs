@@ -91,6 +91,10 @@ endings! {
     DiskLow "disk_low" Store,
     DiskFull "disk_full" Store,
     StorageError "storage_error" Store,
+    /// The database cannot be reached, or refuses to work. Nothing was changed.
+    StoreUnavailable "store_unavailable" Store,
+    /// The connection to the database was lost while it committed.
+    OutcomeUnknown "outcome_unknown" Store,
 
     /// The connection's task ended without a word: a panic, or a stop that did not wait for it.
     Aborted "aborted" Bug,
@@ -112,6 +116,9 @@ impl Ended {
         match self {
             Self::MemoryFull => "raise --memory-max if the machine has memory to spare",
             Self::DiskLow | Self::DiskFull => "free some space, or move the data dir",
+            Self::StoreUnavailable | Self::OutcomeUnknown => {
+                "read the log, and check that the database runs and that this machine reaches it"
+            }
             Self::StorageError => "read the log, and run `passmate-server verify`",
             _ => "read the log; if it stays, report it as a bug",
         }

@@ -125,8 +125,13 @@ impl Server {
         let lock = lock_data_dir(&config.data_dir)?;
         let had_store = config.store.file().is_none_or(Path::exists);
         let had_key = config.certificate.is_none() && config.data_dir.join(OWN_KEY).exists();
-        let store = config.store.open(on_fatal)?;
-        warn_if_emptied(&config, had_store, had_key);
+        // A database may take its time, and a runtime of its own.
+        let opened = tokio::task::spawn_blocking(move || {
+            let store = config.store.open(on_fatal)?;
+            warn_if_emptied(&config, had_store, had_key);
+            Ok::<_, StoreError>((config, store))
+        });
+        let (config, store) = opened.await.map_err(|_| StoreError::WriterEnded)??;
         let files = files_of(&config.certificate, &config.data_dir);
         let before = stamp(&files);
         let identity = Identity::load(config.certificate.as_ref(), &config.data_dir)?;

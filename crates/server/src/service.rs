@@ -143,6 +143,10 @@ pub(crate) enum Refusal {
     /// The memory was needed for others, and this transfer was the slowest.
     TooSlow,
     Storage(StoreError),
+    /// The database cannot be used. Its failure is logged once, and not for each client.
+    StoreUnavailable,
+    /// Nobody knows whether the change took place.
+    OutcomeUnknown,
     /// The system gives no random bytes.
     NoRandomness(getrandom::Error),
 }
@@ -161,6 +165,8 @@ impl Refusal {
             Self::DiskFull => Ended::DiskFull,
             Self::MemoryFull => Ended::MemoryFull,
             Self::TooSlow => Ended::TooSlow,
+            Self::StoreUnavailable => Ended::StoreUnavailable,
+            Self::OutcomeUnknown => Ended::OutcomeUnknown,
             Self::Storage(_) | Self::NoRandomness(_) => Ended::StorageError,
         }
     }
@@ -185,6 +191,8 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Engine(EngineError::Full) => Self::DiskFull,
+            StoreError::Engine(EngineError::Unavailable(_)) => Self::StoreUnavailable,
+            StoreError::OutcomeUnknown => Self::OutcomeUnknown,
             error => Self::Storage(error),
         }
     }

@@ -9,17 +9,20 @@
 //!    the same revision, also not after a restore or a failover.
 //!  - **Nothing is revived.** A change to an account that does not exist, or is disabled, changes
 //!    nothing.
-//!  - **A failure says what it left behind.** After [`EngineError::Full`],
-//!    [`EngineError::Busy`] and [`EngineError::Damaged`], nothing of the batch took place. After
-//!    [`EngineError::Failed`] the state of the disk is unknown; after it and
-//!    [`EngineError::Moved`] the process must end.
+//!  - **A failure says what it left behind.** After [`EngineError::Full`], [`EngineError::Busy`],
+//!    [`EngineError::Damaged`] and [`EngineError::Unavailable`], nothing of the batch took place.
+//!    After [`EngineError::Failed`] the state of the disk is unknown; after it and
+//!    [`EngineError::Moved`] the process must end. [`Outcome::Unknown`] is for an engine behind a
+//!    network: the change may have taken place, and nobody is told that it did.
+//!  - **Waits are bounded.** An engine behind a network gives up by itself, and works again without
+//!    a restart when the database does.
 //!  - **Damage refuses itself.** A row that cannot be read fails the changes that need it, and no
 //!    others.
 //!  - **No clock, no randomness.** Both are arguments, so that a simulation can run an engine
 //!    inline.
 //!
 //! `suite` holds every engine to these rules, and `operator_suite` every [`Operator`]. [`Store`]
-//! runs an engine on a thread of its own. [`StoreUrl`] is the only place that names the engines.
+//! runs an engine on threads of its own. [`StoreUrl`] is the only place that names the engines.
 
 mod error;
 mod handle;
@@ -27,6 +30,7 @@ mod in_place;
 mod operator;
 #[cfg(test)]
 mod operator_suite;
+mod postgres;
 mod readers;
 mod sqlite;
 #[cfg(test)]
@@ -37,6 +41,7 @@ mod writer;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crc_fast::{CrcAlgorithm, checksum};
 use passmate_proto::{AccountNumber, AuthToken, RequestCode};
@@ -52,6 +57,7 @@ pub use operator::{
     Access, Account, Action, Actor, Audited, ForeignAccount, Inspector, Invite, OfflineStore,
     Opening, Operator, Sum, Unrecorded, Unused,
 };
+pub use postgres::{Postgres, PostgresReader, PostgresUrl};
 pub(crate) use sqlite::schema_newest;
 pub use sqlite::{Sqlite, SqliteReader};
 pub use url::{BadStoreUrl, StoreUrl};
@@ -319,6 +325,8 @@ pub enum Outcome {
     Deleted(Deleted),
     /// A probe or an expiry, which always take place.
     Done,
+    /// The engine cannot find out whether the change took place.
+    Unknown,
 }
 
 impl Outcome {
@@ -330,6 +338,7 @@ impl Outcome {
                 | (Self::Replaced(_), Change::ReplaceIf { .. })
                 | (Self::Deleted(_), Change::Delete { .. })
                 | (Self::Done, Change::Probe | Change::Expire { .. })
+                | (Self::Unknown, _)
         )
     }
 }
@@ -339,8 +348,34 @@ pub trait Engine: Send + 'static {
     /// Reads beside the engine, from any thread.
     type Reader: Reader;
 
+    /// The number of reads at the same time.
+    const READERS: usize = 4;
+    /// Whether most reads come from the memory of this process, so that passing them to another
+    /// thread would cost more than they do.
+    const READS_FROM_MEMORY: bool = true;
+
     /// Opens a reader.
     fn reader(&self) -> Result<Self::Reader, EngineError>;
+
+    /// More engines for the same store, whose commits do not wait for each other. Each gets a
+    /// thread of its own.
+    fn more_writers(&self) -> Vec<Self>
+    where
+        Self: Sized,
+    {
+        Vec::new()
+    }
+
+    /// How long one step of a thread may take before the thread counts as hanging, where that is more
+    /// than the caller's own limit.
+    fn step_time_max(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// The most changes that [`commit`](Self::commit) is given at once.
+    fn batch_len_max(&self) -> usize {
+        usize::MAX
+    }
 
     /// Makes all changes in one transaction. The outcomes are in the order of the changes. A change
     /// that is refused does not prevent the others, and each change sees the effect of those before

@@ -6,6 +6,8 @@
 pub mod cloud;
 pub mod noise;
 #[cfg(feature = "server")]
+pub mod postgres;
+#[cfg(feature = "server")]
 pub mod process;
 #[cfg(feature = "server")]
 pub mod server;

@@ -149,7 +149,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         name: "store",
         kind: SettingKind::One,
         value_name: "URL",
-        help: "Where the accounts are stored: sqlite:PATH",
+        help: "Where the accounts are stored: sqlite:PATH or postgres://USER@HOST/DATABASE",
         default: "sqlite:<data-dir>/passmate.db",
         example: Example::Only("\"sqlite:/var/lib/passmate-server/passmate.db\""),
         heading: DATA,

@@ -15,6 +15,9 @@ pub enum EngineError {
     /// The bytes that were read are not those that were stored.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// The database cannot be reached, or refuses to work. Nothing of the batch took place.
+    #[error("the database cannot be used: {0}")]
+    Unavailable(String),
     /// Any other failure, such as an I/O error or a failed fsync. After a commit it is unknown
     /// what took place.
     #[error("the store failed: {0}")]
@@ -47,6 +50,8 @@ pub enum StoreError {
     },
     #[error("there is no store at {}", path.display())]
     Missing { path: PathBuf },
+    #[error("there is no store in the database {store}")]
+    NoDatabase { store: String },
     /// An operator command needs a newer schema, and only a server upgrades it.
     #[error("the store has schema {found}, and this command needs {needed}")]
     OlderSchema { found: i64, needed: i64 },
@@ -70,8 +75,19 @@ pub enum StoreError {
     Open { path: PathBuf, cause: String },
     #[error("the file system of {} is read-only", path.display())]
     ReadOnly { path: PathBuf },
+    /// A database server could lose what it confirms.
+    #[error("the database {store} does not keep what it confirms: {cause}")]
+    NotDurable { store: String, cause: String },
+    #[error("a store in PostgreSQL cannot {what}")]
+    NotOfPostgres {
+        what: &'static str,
+        instead: &'static str,
+    },
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The connection to the database was lost while it committed.
+    #[error("the database did not say whether the change took place")]
+    OutcomeUnknown,
     /// [`Store::close`](super::Store::close) was called.
     #[error("the store is closed")]
     Closed,
@@ -105,6 +121,9 @@ impl StoreError {
                 "give --data-dir or --store as `passmate-server serve` gets it, or start the \
                  server once"
             }
+            Self::NoDatabase { .. } => {
+                "give --store as `passmate-server serve` gets it, or start the server once"
+            }
             Self::OlderSchema { .. } => {
                 "start the server once with this version, or restart it: it upgrades the store"
             }
@@ -120,6 +139,15 @@ impl StoreError {
                 "the system makes it read-only when the disk fails: look at its log (`journalctl \
                  -k`), copy the data dir to another disk, and give the copy with --data-dir"
             }
+            Self::NotDurable { .. } => {
+                "turn the setting on, or add durability=unchecked to the URL of a store that may be \
+                 lost, such as one for tests"
+            }
+            Self::Engine(EngineError::Unavailable(_)) => {
+                "check that the database runs, that this machine reaches it, and the URL in --store"
+            }
+            Self::NotOfPostgres { instead, .. } => instead,
+            Self::OutcomeUnknown => "look at the store before you repeat the change",
             Self::Engine(EngineError::Full) => "free some space on the disk",
             Self::Engine(EngineError::Busy) => {
                 "another program holds the database: wait for it, or end it"

@@ -1,6 +1,6 @@
 //! The store as connections see it: any number of them wait, while the engine blocks.
 //!
-//! Changes go to the [writer](super::writer), which groups them into transactions. A caller gets
+//! Changes go to a [writer](super::writer), which groups them into transactions. A caller gets
 //! its answer after the commit, never before. Reads go to a pool of [readers](super::readers).
 
 use std::fmt;
@@ -32,14 +32,21 @@ pub struct Store(Arc<StoreInner>);
 struct StoreInner {
     /// None once the store is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    writers: Mutex<Vec<RunningWriter>>,
     readers: Arc<Readers>,
     expected: Arc<AtomicUsize>,
     is_closing: Arc<AtomicBool>,
     counters: Arc<CommitCounters>,
-    /// What the writer will write down.
+    /// What a writer will write down.
     notes: Arc<Mutex<Notes>>,
+}
+
+/// A writer thread.
+struct RunningWriter {
+    thread: JoinHandle<()>,
     pulse: Arc<Pulse>,
+    /// See [`Engine::step_time_max`].
+    step_time_max: Duration,
 }
 
 /// Numbers about commits since the start.
@@ -72,9 +79,9 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// Starts a writer thread for an engine, and opens its readers.
+    /// Starts the writer threads of an engine, and opens its readers.
     ///
-    /// `on_fatal` is called on the writer thread when a commit failed and the state of the disk is
+    /// `on_fatal` is called on a writer thread when a commit failed and the state of the disk is
     /// unknown, or when the thread panicked. The process should end then; nothing is confirmed any
     /// more.
     ///
@@ -86,39 +93,51 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let readers = Arc::new(Readers::open(&engine)?);
         let (jobs, waiting) = mpsc::channel();
+        let waiting = Arc::new(Mutex::new(waiting));
         let expected = Arc::new(AtomicUsize::new(0));
         let is_closing = Arc::new(AtomicBool::new(false));
         let counters = Arc::new(CommitCounters::default());
         let notes = Arc::new(Mutex::new(Notes::default()));
-        let pulse = Arc::new(Pulse::default());
         let on_fatal = Arc::new(on_fatal);
-        let on_panic = Arc::clone(&on_fatal);
-        let mut writer = Writer::new(
-            engine,
-            move |error: &StoreError| on_fatal(error),
-            Arc::clone(&expected),
-            Arc::clone(&is_closing),
-            Arc::clone(&counters),
-            Arc::clone(&notes),
-            Arc::clone(&pulse),
-        );
-        let writer = std::thread::Builder::new()
-            .name("store".to_owned())
-            .spawn(move || {
-                if catch_unwind(AssertUnwindSafe(|| writer.run(&waiting))).is_err() {
-                    on_panic(&StoreError::WriterEnded);
-                }
-            })
-            .map_err(|error| EngineError::Failed(error.to_string()))?;
+        let mut writers = Vec::new();
+        let mut engines = engine.more_writers();
+        engines.push(engine);
+        for engine in engines {
+            let pulse = Arc::new(Pulse::default());
+            let step_time_max = engine.step_time_max();
+            let (on_fatal, on_panic) = (Arc::clone(&on_fatal), Arc::clone(&on_fatal));
+            let mut writer = Writer::new(
+                engine,
+                move |error: &StoreError| on_fatal(error),
+                Arc::clone(&expected),
+                Arc::clone(&is_closing),
+                Arc::clone(&counters),
+                Arc::clone(&notes),
+                Arc::clone(&pulse),
+            );
+            let waiting = Arc::clone(&waiting);
+            let thread = std::thread::Builder::new()
+                .name("store".to_owned())
+                .spawn(move || {
+                    if catch_unwind(AssertUnwindSafe(|| writer.run(&waiting))).is_err() {
+                        on_panic(&StoreError::WriterEnded);
+                    }
+                })
+                .map_err(|error| EngineError::Failed(error.to_string()))?;
+            writers.push(RunningWriter {
+                thread,
+                pulse,
+                step_time_max,
+            });
+        }
         Ok(Self(Arc::new(StoreInner {
             jobs: Mutex::new(Some(jobs)),
-            writer: Mutex::new(Some(writer)),
+            writers: Mutex::new(writers),
             readers,
             expected,
             is_closing,
             counters,
             notes,
-            pulse,
         })))
     }
 
@@ -196,15 +215,16 @@ impl Store {
         self.read_head([0; 8]).await.map(drop)
     }
 
-    /// Whether the writer thread is there, works as it should, and does not hang in one step for
+    /// Whether the writer threads are there, work as they should, and do not hang in one step for
     /// longer than `most`. It waits for nothing and writes nothing. A closed store is no fault.
     #[must_use]
     pub fn is_alive(&self, most: Duration) -> bool {
-        let is_there = match &*self.0.writer.lock() {
-            Some(writer) => !writer.is_finished(),
-            None => true,
-        };
-        is_there && self.0.pulse.is_felt(most)
+        let writers = self.0.writers.lock();
+        let mut each = writers.iter();
+        each.all(|writer| {
+            let most = most.max(writer.step_time_max);
+            !writer.thread.is_finished() && writer.pulse.is_felt(most)
+        })
     }
 
     #[must_use]
@@ -282,12 +302,14 @@ impl Store {
     pub async fn close(&self) {
         self.0.jobs.lock().take();
         self.0.is_closing.store(true, Ordering::Relaxed);
-        let writer = self.0.writer.lock().take();
+        let writers = std::mem::take(&mut *self.0.writers.lock());
         let readers = Arc::clone(&self.0.readers);
         let _ = tokio::task::spawn_blocking(move || {
             // Readers first: the last connection to the database empties its log.
             readers.close();
-            writer.map(JoinHandle::join)
+            writers.into_iter().for_each(|writer| {
+                let _ = writer.thread.join();
+            });
         })
         .await;
     }
@@ -302,8 +324,12 @@ impl Store {
     }
 }
 
-/// The writer rejects outcomes of the wrong kind, so this is a bug.
+/// Why a change has no answer.
 fn wrong_outcome(outcome: Outcome) -> StoreError {
+    if outcome == Outcome::Unknown {
+        return StoreError::OutcomeUnknown;
+    }
+    // The writer rejects outcomes of the wrong kind, so this is a bug.
     EngineError::Failed(format!("{outcome:?} answers another kind of change")).into()
 }
 

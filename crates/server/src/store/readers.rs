@@ -11,8 +11,6 @@ use tokio::sync::Semaphore;
 use super::in_place::InPlace;
 use super::{Engine, EngineError, Reader, StoreError};
 
-/// Reads that run at the same time; more would only wait for the same disk.
-pub(super) const READERS: usize = 4;
 /// The longest btoken, in bytes, that is read in place.
 pub(super) const READ_IN_PLACE_MAX: usize = 64 << 10;
 
@@ -20,7 +18,8 @@ pub(super) struct Readers {
     /// None once the store is closed.
     pool: Mutex<Option<Vec<Box<dyn Reader>>>>,
     free: Arc<Semaphore>,
-    in_place: InPlace,
+    /// None if reads wait for a network.
+    in_place: Option<InPlace>,
     damaged: AtomicU64,
 }
 
@@ -29,13 +28,13 @@ impl Readers {
     /// The engine cannot open a reader, or the system cannot start a thread.
     pub(super) fn open<E: Engine>(engine: &E) -> Result<Self, EngineError> {
         let mut pool: Vec<Box<dyn Reader>> = Vec::new();
-        for _ in 0..READERS {
+        for _ in 0..E::READERS {
             pool.push(Box::new(engine.reader()?));
         }
         Ok(Self {
             pool: Mutex::new(Some(pool)),
-            free: Arc::new(Semaphore::new(READERS)),
-            in_place: InPlace::new()?,
+            free: Arc::new(Semaphore::new(E::READERS)),
+            in_place: E::READS_FROM_MEMORY.then(InPlace::new).transpose()?,
             damaged: AtomicU64::new(0),
         })
     }
@@ -56,7 +55,8 @@ impl Readers {
         read: impl FnOnce(&mut dyn Reader) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
         if len <= READ_IN_PLACE_MAX
-            && let Some(_in_place) = self.in_place.begin_soon().await
+            && let Some(in_place) = &self.in_place
+            && let Some(_in_place) = in_place.begin_soon().await
             && let Ok(_permit) = self.free.try_acquire()
         {
             return self.read_now(read);

@@ -5,8 +5,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::postgres::{PostgresInspector, PostgresOperator};
 use super::sqlite::{OfflineSqlite, SqliteInspector, SqliteOperator};
-use super::{Actor, Inspector, OfflineStore, Operator, Sqlite, Store, StoreError};
+use super::{
+    Actor, Inspector, OfflineStore, Operator, Postgres, PostgresUrl, Sqlite, Store, StoreError,
+};
 use crate::files::{folder_of, with_suffix};
 
 /// The address of a store, such as `sqlite:/var/lib/passmate-server/passmate.db`.
@@ -14,15 +17,23 @@ use crate::files::{folder_of, with_suffix};
 pub enum StoreUrl {
     /// A SQLite database in this file.
     Sqlite(PathBuf),
+    /// A PostgreSQL database, which several servers may use.
+    Postgres(Box<PostgresUrl>),
 }
 
 /// Why a text is not the address of a store. Never shows the text, which may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadStoreUrl {
-    #[error("asks for PostgreSQL, which is not built into this program: use sqlite:PATH")]
-    PostgresNotBuiltIn,
-    #[error("is not a store: write sqlite:PATH")]
+    #[error("is not a store: write sqlite:PATH or postgres://USER@HOST/DATABASE")]
     NotAStore,
+    #[error("is not the address of a PostgreSQL database: write postgres://USER@HOST/DATABASE")]
+    NotPostgres,
+    #[error("has a wrong value of {option}: {write}")]
+    PostgresOption {
+        option: &'static str,
+        /// What to write instead.
+        write: &'static str,
+    },
     #[error("asks for a store in memory, which would lose every account at exit: give a path")]
     InMemory,
 }
@@ -42,6 +53,7 @@ impl StoreUrl {
     ) -> Result<Store, StoreError> {
         match self {
             Self::Sqlite(path) => Store::start(Sqlite::open(path)?, on_fatal),
+            Self::Postgres(url) => Store::start(Postgres::open(url)?, on_fatal),
         }
     }
 
@@ -52,6 +64,7 @@ impl StoreUrl {
     pub fn operator(&self, actor: Actor) -> Result<Box<dyn Operator>, StoreError> {
         match self {
             Self::Sqlite(path) => Ok(Box::new(SqliteOperator::open(path, actor)?)),
+            Self::Postgres(url) => Ok(Box::new(PostgresOperator::open(url, actor)?)),
         }
     }
 
@@ -62,6 +75,7 @@ impl StoreUrl {
     pub fn inspector(&self) -> Result<Box<dyn Inspector>, StoreError> {
         match self {
             Self::Sqlite(path) => Ok(Box::new(SqliteInspector::open(path)?)),
+            Self::Postgres(url) => Ok(Box::new(PostgresInspector::open(url)?)),
         }
     }
 
@@ -72,6 +86,11 @@ impl StoreUrl {
     pub fn take_offline(&self) -> Result<Box<dyn OfflineStore>, StoreError> {
         match self {
             Self::Sqlite(path) => Ok(Box::new(OfflineSqlite::lock(path)?)),
+            Self::Postgres(_) => Err(StoreError::NotOfPostgres {
+                what: "be replaced by a backup",
+                instead: "restore into an empty database with the tools of PostgreSQL \
+                    (`pg_restore`, pgBackRest), and start the servers with its --store",
+            }),
         }
     }
 
@@ -80,6 +99,7 @@ impl StoreUrl {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::Sqlite(path) => Some(path),
+            Self::Postgres(_) => None,
         }
     }
 
@@ -95,6 +115,7 @@ impl StoreUrl {
         let len = |path: &Path| path.metadata().map_or(0, |file| file.len());
         match self {
             Self::Sqlite(path) => len(path) + len(&with_suffix(path, "-wal")),
+            Self::Postgres(_) => 0,
         }
     }
 }
@@ -110,7 +131,7 @@ impl FromStr for StoreUrl {
             .unwrap_or_default()
             .to_ascii_lowercase();
         if scheme == "postgres" || scheme == "postgresql" {
-            return Err(BadStoreUrl::PostgresNotBuiltIn);
+            return Ok(Self::Postgres(Box::new(text.parse()?)));
         }
         let path = text.strip_prefix("sqlite:").ok_or(BadStoreUrl::NotAStore)?;
         // `sqlite:///x` is the URL form of `sqlite:/x`. After two slashes comes a host, which
@@ -134,6 +155,7 @@ impl fmt::Display for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => write!(f, "{url}"),
         }
     }
 }

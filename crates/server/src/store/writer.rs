@@ -1,4 +1,4 @@
-//! The thread that owns an engine. It puts all waiting changes into one transaction, so that a
+//! The threads that own an engine each. One puts all waiting changes into one transaction, so that a
 //! hundred devices share one flush of the disk.
 
 use std::sync::Arc;
@@ -102,19 +102,13 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         }
     }
 
-    pub(super) fn run(&mut self, waiting: &mpsc::Receiver<Job>) {
+    pub(super) fn run(&mut self, waiting: &Mutex<mpsc::Receiver<Job>>) {
         while let Some(first) = self.next(waiting) {
             // A single device is confirmed at once, because there is no other to wait for.
             if self.expected.load(Ordering::Relaxed) > 0 {
                 std::thread::sleep(WINDOW);
             }
-            let mut bytes = btoken_len(&first.change);
-            let mut batch = vec![first];
-            while batch.len() < BATCH_LEN_MAX && bytes < BATCH_BYTES_MAX {
-                let Ok(next) = waiting.try_recv() else { break };
-                bytes += btoken_len(&next.change);
-                batch.push(next);
-            }
+            let batch = self.gather(first, waiting);
             self.commit(batch);
             if self.notes_at <= Instant::now() {
                 self.write_notes();
@@ -126,6 +120,22 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         }
         self.write_notes();
         self.pulse.rest();
+    }
+
+    /// The changes that wait now, and this one before them.
+    fn gather(&self, first: Job, waiting: &Mutex<mpsc::Receiver<Job>>) -> Vec<Job> {
+        let len_max = BATCH_LEN_MAX.min(self.engine.batch_len_max());
+        let mut bytes = btoken_len(&first.change);
+        let mut batch = vec![first];
+        while batch.len() < len_max && bytes < BATCH_BYTES_MAX {
+            // Another writer that waits for its next change has the lock, and there is none.
+            let Some(Ok(next)) = waiting.try_lock().map(|waiting| waiting.try_recv()) else {
+                break;
+            };
+            bytes += btoken_len(&next.change);
+            batch.push(next);
+        }
+        batch
     }
 
     /// Writes down what was noted. If that is not possible now, it is lost.
@@ -143,10 +153,10 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     }
 
     /// Waits for the next change, and tidies while there is none. `None`: the store is closed.
-    fn next(&mut self, waiting: &mpsc::Receiver<Job>) -> Option<Job> {
+    fn next(&mut self, waiting: &Mutex<mpsc::Receiver<Job>>) -> Option<Job> {
         while self.tidy_at.is_some() {
             self.pulse.rest();
-            let next = waiting.recv_timeout(TIDY_IDLE);
+            let next = waiting.lock().recv_timeout(TIDY_IDLE);
             self.pulse.begin_step();
             match next {
                 Ok(job) => return Some(job),
@@ -155,7 +165,7 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
             }
         }
         self.pulse.rest();
-        let next = waiting.recv().ok();
+        let next = waiting.lock().recv().ok();
         self.pulse.begin_step();
         next
     }

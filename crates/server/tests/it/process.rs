@@ -172,8 +172,8 @@ fn mistakes_end_it_with_two_lines_and_code_2() {
         assert!(text.contains("passmate-server: hint: "), "{text}");
     };
     check(
-        &["--store", "postgres://u:secret@h/d"],
-        "not built into this program",
+        &["--store", "postgres://u:secret@h/d?sslmode=prefer"],
+        "--store has a wrong value of sslmode",
     );
     check(
         &["--idle-timeout", "30"],

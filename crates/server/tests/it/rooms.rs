@@ -82,15 +82,17 @@ fn no_rooms_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn only_the_sqlite_room_uses_rusqlite() {
+fn only_the_room_of_an_engine_uses_its_database() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = Vec::new();
     sources(&src, &mut files);
     for path in files {
-        let is_sqlite = path.starts_with(src.join("store/sqlite"));
         let is_test = path.ends_with("tests.rs");
         let text = fs::read_to_string(&path).unwrap();
-        let uses = text.contains("rusqlite::");
-        assert!(is_sqlite || is_test || !uses, "{}", path.display());
+        for (driver, room) in [("rusqlite::", "sqlite"), ("tokio_postgres::", "postgres")] {
+            let is_room = path.starts_with(src.join("store").join(room));
+            let uses = text.contains(driver);
+            assert!(is_room || is_test || !uses, "{}", path.display());
+        }
     }
 }

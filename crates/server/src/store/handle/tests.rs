@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Condvar;
 use passmate_proto::AuthToken;
 
-use super::super::readers::{READ_IN_PLACE_MAX, READERS};
+use super::super::readers::READ_IN_PLACE_MAX;
 use super::super::writer::{BUSY_PAUSE, TIDY_DELETED, TIDY_IDLE};
 use super::*;
 use crate::clock::DAY;
@@ -13,6 +13,8 @@ use crate::store::{Reader, StoreUrl};
 
 /// How long a test waits for an event that must come.
 const EVENT_TIME_MAX: Duration = Duration::from_secs(10);
+/// The reads at the same time of the engines here.
+const READERS: usize = <Slow as Engine>::READERS;
 
 /// Waits until a condition is true.
 async fn until(condition: impl Fn() -> bool) {
@@ -450,7 +452,7 @@ async fn a_busy_store_drops_changes_of_disconnected_clients() {
     }
     // The writer waits for work again, so it ends as soon as no more can come.
     store.0.jobs.lock().take();
-    let writer = store.0.writer.lock().take().unwrap();
+    let writer = store.0.writers.lock().pop().unwrap().thread;
     until(|| writer.is_finished()).await;
 }
 

@@ -57,10 +57,12 @@ pub(super) fn check_is_ours(connection: &Connection, path: &Path) -> Result<i64,
                 path: path.to_owned(),
                 cause,
             },
-            EngineError::Full | EngineError::Moved(_) => StoreError::Open {
-                path: path.to_owned(),
-                cause,
-            },
+            EngineError::Full | EngineError::Moved(_) | EngineError::Unavailable(_) => {
+                StoreError::Open {
+                    path: path.to_owned(),
+                    cause,
+                }
+            }
         }
     };
     let id: i64 = connection

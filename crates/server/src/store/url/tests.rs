@@ -10,8 +10,11 @@ fn a_store_is_a_path_and_never_in_memory() {
     check("sqlite:/a/b.db", Ok("/a/b.db"));
     check("sqlite:///a/b.db", Ok("/a/b.db"));
     check("sqlite:b.db", Ok("b.db"));
-    check("postgres://u:p@h/d", Err(BadStoreUrl::PostgresNotBuiltIn));
-    check("PostgreSQL://h/d", Err(BadStoreUrl::PostgresNotBuiltIn));
+    for postgres in ["postgres://u:p@h/d", "postgresql:///d"] {
+        let store: StoreUrl = postgres.parse().unwrap();
+        assert!(matches!(store, StoreUrl::Postgres(_)), "{postgres}");
+    }
+    check("postgres://h:port/d", Err(BadStoreUrl::NotPostgres));
     check("sqlite::memory:", Err(BadStoreUrl::InMemory));
     for bad in [
         "/a/b.db",

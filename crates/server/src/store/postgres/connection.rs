@@ -1,0 +1,231 @@
+//! One connection, and what is asked of it.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+use tokio_postgres::error::Severity;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
+
+use super::error::{Fault, describe};
+use super::tls::MakeTls;
+use super::url::{Durability, PostgresUrl};
+use crate::store::EngineError;
+
+/// The time for a statement that may take long.
+const SLOW_TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// The time for a statement of an operator, who can interrupt it.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A parameter of a statement.
+pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// An open connection. One statement at a time is sent over it.
+pub(super) struct Connection {
+    client: Client,
+    /// Moves the bytes.
+    pump: JoinHandle<()>,
+    /// The database has sent a warning since the last commit began.
+    is_warned: Arc<AtomicBool>,
+    /// How long a statement may take.
+    deadline: Duration,
+    /// How long the database waits in a transaction for what comes next.
+    idle_time_max: Duration,
+}
+
+impl Connection {
+    /// Opens a connection to a database that keeps what it confirms.
+    pub(super) async fn open(url: &PostgresUrl, tls: Option<MakeTls>) -> Result<Self, Fault> {
+        let lost = |error: tokio_postgres::Error| Fault::Lost(describe(&error));
+        let is_warned = Arc::new(AtomicBool::new(false));
+        let warned = Arc::clone(&is_warned);
+        let opened = async {
+            match tls {
+                Some(tls) => {
+                    let (client, connection) = url.config.connect(tls).await.map_err(lost)?;
+                    Ok((client, tokio::spawn(pump(connection, warned))))
+                }
+                None => {
+                    let (client, connection) = url.config.connect(NoTls).await.map_err(lost)?;
+                    Ok((client, tokio::spawn(pump(connection, warned))))
+                }
+            }
+        };
+        let opened = tokio::time::timeout(url.deadline, opened).await;
+        let (client, pump) =
+            opened.unwrap_or_else(|_| Err(Fault::Lost(no_answer(url.deadline))))?;
+        let connection = Self {
+            client,
+            pump,
+            is_warned,
+            deadline: url.deadline,
+            idle_time_max: 2 * url.deadline,
+        };
+        match connection.check_durability().await {
+            Ok(unsafe_setting) if url.durability == Durability::Required => match unsafe_setting {
+                None => Ok(connection),
+                Some(setting) => Err(Fault::NotDurable(setting)),
+            },
+            Ok(_) => Ok(connection),
+            Err(fault) => {
+                connection.cut();
+                Err(fault.before_commit())
+            }
+        }
+    }
+
+    /// The setting with which the database could lose what it confirms, if there is one. A database
+    /// that does not know a setting does not have the danger.
+    async fn check_durability(&self) -> Result<Option<String>, Fault> {
+        let sql = "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), \
+            ('full_page_writes'), ('synchronous_commit')) AS needed (name)";
+        for row in self.query(sql, &[]).await? {
+            let (name, value): (String, Option<String>) = (get(&row, 0)?, get(&row, 1)?);
+            if value.as_deref() == Some("off") {
+                return Ok(Some(format!("{name} is off")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives statements the time that those of an operator may take.
+    pub(super) fn be_patient(&mut self) {
+        self.deadline = PATIENCE;
+    }
+
+    /// Whether the database has closed it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Closes the socket at once, and tells the database nothing.
+    pub(super) fn cut(self) {
+        self.pump.abort();
+    }
+
+    /// Runs a statement, and returns all rows after the database is ready for the next one: outside
+    /// of a transaction, the statement is committed then. The statement is unnamed, so that each may
+    /// run on another connection of a pooler.
+    pub(super) async fn query(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Fault> {
+        self.bounded(self.client.query_typed(sql, params)).await
+    }
+
+    /// Runs a statement without rows, and returns the number of rows that it changed.
+    pub(super) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, Fault> {
+        let params = params.iter().map(|(value, kind)| (*value, kind.clone()));
+        let params: Vec<_> = params.collect();
+        self.bounded(self.client.execute_typed(sql, &params)).await
+    }
+
+    /// The only row of a statement.
+    pub(super) async fn one(&self, sql: &str, params: &[Param<'_>]) -> Result<Row, Fault> {
+        let rows = self.query(sql, params).await?;
+        rows.into_iter().next().ok_or_else(no_row)
+    }
+
+    /// Begins a transaction. The database ends it if this process says nothing for a while.
+    pub(super) async fn begin(&self) -> Result<(), Fault> {
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; \
+             SET LOCAL idle_in_transaction_session_timeout = {}",
+            self.idle_time_max.as_millis()
+        );
+        self.batch(&sql).await.map_err(Fault::before_commit)
+    }
+
+    /// Commits a transaction.
+    pub(super) async fn commit(&self) -> Result<(), Fault> {
+        self.is_warned.store(false, Ordering::SeqCst);
+        self.batch("COMMIT").await?;
+        self.check_unwarned()
+    }
+
+    /// Runs a statement that is a transaction of its own.
+    pub(super) async fn commit_alone(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, Fault> {
+        self.is_warned.store(false, Ordering::SeqCst);
+        let rows = self.query(sql, params).await?;
+        self.check_unwarned()?;
+        Ok(rows)
+    }
+
+    /// The pump meets a warning before the end of the statement that it belongs to.
+    fn check_unwarned(&self) -> Result<(), Fault> {
+        if self.is_warned.load(Ordering::SeqCst) {
+            let cause = "the database has committed with a warning, so maybe no standby has it";
+            return Err(Fault::Unknown(cause.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Rolls a transaction back.
+    pub(super) async fn roll_back(&self) -> Result<(), Fault> {
+        self.batch("ROLLBACK").await.map_err(Fault::before_commit)
+    }
+
+    /// Runs statements without parameters in one go.
+    pub(super) async fn batch(&self, sql: &str) -> Result<(), Fault> {
+        self.bounded(self.client.batch_execute(sql)).await
+    }
+
+    /// As [`batch`](Self::batch), for statements that may take long.
+    pub(super) async fn batch_slow(&self, sql: &str) -> Result<(), Fault> {
+        match tokio::time::timeout(SLOW_TIME_MAX, self.client.batch_execute(sql)).await {
+            Err(_) => Err(Fault::Unknown(no_answer(SLOW_TIME_MAX))),
+            Ok(done) => done.map_err(|error| Fault::of(&error)),
+        }
+    }
+
+    async fn bounded<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Fault> {
+        match tokio::time::timeout(self.deadline, answer).await {
+            Err(_) => Err(Fault::Unknown(no_answer(self.deadline))),
+            Ok(Err(error)) => Err(Fault::of(&error)),
+            Ok(Ok(value)) => Ok(value),
+        }
+    }
+}
+
+/// A value of a row.
+pub(super) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
+    row: &'a Row,
+    place: usize,
+) -> Result<T, Fault> {
+    row.try_get(place).map_err(|_| {
+        let cause = format!("column {} is not what this program stores", place + 1);
+        Fault::Refused(EngineError::Damaged(cause))
+    })
+}
+
+fn no_row() -> Fault {
+    Fault::Refused(EngineError::Damaged("a row is missing".to_owned()))
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("no answer within {} s", within.as_secs())
+}
+
+async fn pump<S, T>(mut connection: tokio_postgres::Connection<S, T>, is_warned: Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notice(notice) = message {
+            let is_warning = matches!(notice.parsed_severity(), Some(Severity::Warning) | None);
+            if is_warning {
+                is_warned.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What all connections of a store share: the runtime that drives them, and whether the database
+//! works. While it does not, one attempt after the other is made, and nobody else waits for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use super::connection::Connection;
+use super::error::Fault;
+use super::tls::MakeTls;
+use super::url::PostgresUrl;
+use crate::store::{EngineError, StoreError};
+
+/// Between two attempts to connect.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A database, as a store uses it.
+pub(super) struct Database {
+    pub(super) url: PostgresUrl,
+    tls: Option<MakeTls>,
+    health: Mutex<Health>,
+    /// None only while it is dropped.
+    runtime: Option<Runtime>,
+}
+
+#[derive(Debug, Clone, Default)]
+enum Health {
+    #[default]
+    Works,
+    Fails {
+        cause: String,
+        since: Instant,
+        /// The last attempt to connect.
+        tried: Instant,
+    },
+}
+
+impl Database {
+    /// # Errors
+    /// The certificate of the authority cannot be read, or the system starts no thread.
+    pub(super) fn new(url: &PostgresUrl) -> Result<Arc<Self>, StoreError> {
+        let tls = MakeTls::new(&url.tls)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("store-net")
+            .enable_all()
+            .build()
+            .map_err(|error| EngineError::Failed(error.to_string()))?;
+        Ok(Arc::new(Self {
+            url: url.clone(),
+            tls,
+            health: Mutex::default(),
+            runtime: Some(runtime),
+        }))
+    }
+
+    pub(super) fn tls(&self) -> Option<MakeTls> {
+        self.tls.clone()
+    }
+
+    /// Waits for a future on this thread, which is none of a runtime.
+    pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.handle().block_on(future)
+    }
+
+    fn handle(&self) -> &Handle {
+        let runtime = self.runtime.as_ref();
+        runtime.expect("it is there until the drop").handle()
+    }
+
+    /// Opens a connection. A database that has just begun to fail, as in a restart, is waited for;
+    /// one that has failed for longer is tried from time to time, by one caller.
+    pub(super) async fn connect(&self) -> Result<Connection, Fault> {
+        loop {
+            let fault = match self.try_connect().await {
+                Ok(connection) => return Ok(connection),
+                Err(fault) => fault,
+            };
+            if self.fails_since().elapsed() >= self.url.deadline || !is_passing(&fault) {
+                return Err(fault);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn try_connect(&self) -> Result<Connection, Fault> {
+        self.take_turn()?;
+        match Connection::open(&self.url, self.tls.clone()).await {
+            Ok(connection) => {
+                self.note_success();
+                Ok(connection)
+            }
+            Err(fault) => {
+                self.note_fault(&fault);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Lets one caller try, where the database fails.
+    fn take_turn(&self) -> Result<(), Fault> {
+        match &mut *self.health.lock() {
+            Health::Fails { tried, cause, .. } if tried.elapsed() < PAUSE => {
+                Err(Fault::Lost(cause.clone()))
+            }
+            Health::Fails { tried, .. } => {
+                // An attempt may take as long as the deadline, and others must not queue behind it.
+                *tried = Instant::now();
+                Ok(())
+            }
+            Health::Works => Ok(()),
+        }
+    }
+
+    fn fails_since(&self) -> Instant {
+        match &*self.health.lock() {
+            Health::Fails { since, .. } => *since,
+            Health::Works => Instant::now(),
+        }
+    }
+
+    /// The database did what it was asked.
+    pub(super) fn note_success(&self) {
+        let mut health = self.health.lock();
+        if let Health::Fails { since, .. } = &*health {
+            let seconds = since.elapsed().as_secs();
+            tracing::warn!(seconds, "the database works again");
+            *health = Health::Works;
+        }
+    }
+
+    /// The database failed. The first failure is logged, and its end.
+    pub(super) fn note_fault(&self, fault: &Fault) {
+        let cause = match fault {
+            Fault::Lost(cause)
+            | Fault::NotDurable(cause)
+            | Fault::ReadOnly(cause)
+            | Fault::Unknown(cause)
+            | Fault::Refused(EngineError::Unavailable(cause)) => cause,
+            // These are of one change, and are answered with it.
+            Fault::Conflict | Fault::Refused(_) => return,
+        };
+        let mut health = self.health.lock();
+        let now = Instant::now();
+        match &mut *health {
+            Health::Works => {
+                let database = self.url.to_string();
+                tracing::error!(
+                    database,
+                    cause,
+                    "the database cannot be used: clients are refused until it works again"
+                );
+                *health = Health::Fails {
+                    cause: cause.clone(),
+                    since: now,
+                    tried: now - PAUSE,
+                };
+            }
+            Health::Fails {
+                tried, cause: old, ..
+            } => {
+                *tried = now;
+                old.clone_from(cause);
+            }
+        }
+    }
+}
+
+/// Whether the same attempt may succeed a moment later.
+fn is_passing(fault: &Fault) -> bool {
+    matches!(fault, Fault::Lost(_))
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // It may be dropped on a thread of another runtime, which must not block.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A place for one connection, which is opened when it is needed.
+pub(super) struct Line {
+    pub(super) database: Arc<Database>,
+    connection: Option<Connection>,
+}
+
+impl Line {
+    pub(super) fn new(database: Arc<Database>) -> Self {
+        Self {
+            database,
+            connection: None,
+        }
+    }
+
+    /// The connection; a new one if the last was closed.
+    pub(super) async fn get(&mut self) -> Result<&Connection, Fault> {
+        let connection = match self.connection.take().filter(|one| !one.is_closed()) {
+            Some(connection) => connection,
+            None => self.database.connect().await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Closes the connection if a fault has made it useless, and notes the fault.
+    pub(super) fn note<T>(&mut self, result: &Result<T, Fault>) {
+        match result {
+            Ok(_) => self.database.note_success(),
+            Err(fault) => {
+                self.database.note_fault(fault);
+                // A read-only database may be one that was the primary.
+                if !matches!(fault, Fault::Conflict | Fault::Refused(_)) {
+                    self.cut();
+                }
+            }
+        }
+    }
+
+    /// Closes the connection at once.
+    pub(super) fn cut(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.cut();
+        }
+    }
+}
