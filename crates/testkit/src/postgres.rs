@@ -87,12 +87,28 @@ fn make_folder(path: &Path) {
     }
 }
 
+/// Gives the files in a folder to the user of the server.
+fn own_files(folder: &Path) {
+    for file in fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+            fs::set_permissions(&path, mode).unwrap();
+            if geteuid().is_root() {
+                let owned = Command::new("chown").arg("postgres:").arg(&path).status();
+                assert!(owned.unwrap().success());
+            }
+        }
+    }
+}
+
 /// Makes a cluster in a folder, whose socket is in the same folder.
 fn make_cluster(folder: &Path) {
     make_folder(folder);
     let mut initdb = unprivileged(&program("initdb"));
     initdb.args([
-        "--auth=trust",
+        "--auth-local=trust",
+        "--auth-host=scram-sha-256",
         "--username=postgres",
         "--encoding=UTF8",
         "--locale=C",
@@ -137,6 +153,7 @@ fn sql(folder: &Path, database: &str, text: &str) -> io::Result<String> {
         "-c",
         text,
     ]);
+    psql.args(["-p", &port(folder)]);
     let output = psql.arg("-h").arg(folder).stdin(Stdio::null()).output()?;
     if !output.status.success() {
         return Err(io::Error::other(
@@ -144,6 +161,17 @@ fn sql(folder: &Path, database: &str, text: &str) -> io::Result<String> {
         ));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The port of the server, which the name of its socket ends with.
+fn port(folder: &Path) -> String {
+    let names = fs::read_dir(folder).into_iter().flatten();
+    let names = names.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let mut ports = names.filter_map(|name| {
+        let port = name.strip_prefix(".s.PGSQL.")?;
+        port.parse::<u16>().is_ok().then(|| port.to_owned())
+    });
+    ports.next().unwrap_or_else(|| "5432".to_owned())
 }
 
 fn url(folder: &Path, database: &str) -> String {
@@ -274,6 +302,12 @@ impl Cluster {
 
     /// With more arguments of the server.
     pub fn with(more: &[&str]) -> Self {
+        Self::prepared(more, |_| {})
+    }
+
+    /// With more arguments of the server, and with files that `prepare` puts into the folder of the
+    /// cluster.
+    pub fn prepared(more: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         // The path of a socket is short.
         let dir = tempfile::Builder::new()
             .prefix("pg-")
@@ -283,6 +317,8 @@ impl Cluster {
         fs::set_permissions(dir.path(), open).unwrap();
         let folder = dir.path().join("cluster");
         make_cluster(&folder);
+        prepare(&folder);
+        own_files(&folder);
         let more: Vec<String> = more.iter().map(|&one| one.to_owned()).collect();
         let server = start_server(&folder, &more);
         let cluster = Self { dir, more, server };
@@ -317,13 +353,19 @@ impl Cluster {
         });
     }
 
-    /// Kills it at once, as a power cut does.
+    /// Kills all its processes at once, as a power cut does.
     pub fn kill(&mut self) {
+        let children = children_of(Pid::from_child(&self.server));
         self.server.kill().unwrap();
+        for child in &children {
+            let _ = kill_process(*child, Signal::KILL);
+        }
         self.server.wait().unwrap();
-        // The others notice that they are alone, and end.
-        let pid_file = self.folder().join("data/postmaster.pid");
-        let _ = fs::remove_file(pid_file);
+        let is_there = |child: &Pid| {
+            let status = format!("/proc/{}/cmdline", child.as_raw_nonzero());
+            fs::read(status).is_ok_and(|words| !words.is_empty())
+        };
+        until("its processes are gone", || !children.iter().any(is_there));
     }
 
     /// Starts it after a kill. It may be some time until it is ready.
@@ -376,4 +418,72 @@ fn children_of(parent: Pid) -> Vec<Pid> {
         .split_whitespace()
         .filter_map(|pid| Pid::from_raw(pid.parse().ok()?));
     pids.collect()
+}
+
+/// PgBouncer in transaction mode in front of a database: each transaction may run on another
+/// connection.
+pub struct Bouncer {
+    dir: tempfile::TempDir,
+    database: String,
+    pooler: Child,
+}
+
+impl Bouncer {
+    /// With so many connections to the database.
+    pub fn new(database: &Database, connections: usize) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("pgb-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        fs::set_permissions(dir.path(), open).unwrap();
+        let folder = dir.path().join("pooler");
+        make_folder(&folder);
+        let (name, socket) = (&database.name, database.socket_folder().display());
+        let settings = format!(
+            "[databases]\n{name} = host={socket} dbname={name} user=postgres\n\
+             [pgbouncer]\nlisten_addr =\nlisten_port = 6432\nunix_socket_dir = {}\n\
+             auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n\
+             max_client_conn = 200\nlogfile = {}\n",
+            folder.display(),
+            folder.join("log").display(),
+        );
+        let file = folder.join("settings");
+        fs::write(&file, settings).unwrap();
+        own_files(&folder);
+        let path = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(PathBuf::from);
+        let program = path.iter().find(|path| path.exists());
+        let program = program.unwrap_or_else(|| {
+            panic!(
+                "pgbouncer is not installed: run `apt-get install pgbouncer`, or scripts/test once"
+            )
+        });
+        let mut pooler = unprivileged(program);
+        pooler
+            .arg("-q")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let pooler = pooler.spawn().unwrap();
+        let socket = folder.join(".s.PGSQL.6432");
+        until("the pooler starts", || socket.exists());
+        Self {
+            dir,
+            database: name.clone(),
+            pooler,
+        }
+    }
+
+    pub fn url(&self) -> String {
+        let socket = self.dir.path().join("pooler").display().to_string();
+        let socket = socket.replace('/', "%2F");
+        format!("postgres://postgres@{socket}:6432/{}", self.database)
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        let _ = self.pooler.kill();
+        let _ = self.pooler.wait();
+    }
 }

@@ -16,6 +16,7 @@ mod forgetful_disk;
 mod limits;
 mod load;
 mod places;
+mod postgres;
 mod process;
 mod rooms;
 mod samples;

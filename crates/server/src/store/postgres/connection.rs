@@ -11,7 +11,7 @@ use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
 
-use super::error::{Fault, describe};
+use super::error::{Fault, describe, is_denied};
 use super::tls::MakeTls;
 use super::url::{Durability, PostgresUrl};
 use crate::store::EngineError;
@@ -41,17 +41,17 @@ pub(super) struct Connection {
 impl Connection {
     /// Opens a connection to a database that keeps what it confirms.
     pub(super) async fn open(url: &PostgresUrl, tls: Option<MakeTls>) -> Result<Self, Fault> {
-        let lost = |error: tokio_postgres::Error| Fault::Lost(describe(&error));
         let is_warned = Arc::new(AtomicBool::new(false));
         let warned = Arc::clone(&is_warned);
         let opened = async {
             match tls {
                 Some(tls) => {
-                    let (client, connection) = url.config.connect(tls).await.map_err(lost)?;
+                    let (client, connection) = url.config.connect(tls).await.map_err(not_opened)?;
                     Ok((client, tokio::spawn(pump(connection, warned))))
                 }
                 None => {
-                    let (client, connection) = url.config.connect(NoTls).await.map_err(lost)?;
+                    let (client, connection) =
+                        url.config.connect(NoTls).await.map_err(not_opened)?;
                     Ok((client, tokio::spawn(pump(connection, warned))))
                 }
             }
@@ -205,6 +205,15 @@ pub(super) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
         let cause = format!("column {} is not what this program stores", place + 1);
         Fault::Refused(EngineError::Damaged(cause))
     })
+}
+
+/// Why a connection was not opened. What will not be otherwise a moment later is not tried again.
+fn not_opened(error: tokio_postgres::Error) -> Fault {
+    let cause = describe(&error);
+    match is_denied(&error) {
+        true => Fault::Refused(EngineError::Unavailable(cause)),
+        false => Fault::Lost(cause),
+    }
 }
 
 fn no_row() -> Fault {

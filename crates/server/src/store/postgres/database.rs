@@ -15,12 +15,16 @@ use crate::store::{EngineError, StoreError};
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
+/// A failure so soon after the last one that was logged is not logged again.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
 
 /// A database, as a store uses it.
 pub(super) struct Database {
     pub(super) url: PostgresUrl,
     tls: Option<MakeTls>,
     health: Mutex<Health>,
+    /// When a failure was logged last.
+    logged: Mutex<Option<Instant>>,
     /// None only while it is dropped.
     runtime: Option<Runtime>,
 }
@@ -34,6 +38,7 @@ enum Health {
         since: Instant,
         /// The last attempt to connect.
         tried: Instant,
+        is_logged: bool,
     },
 }
 
@@ -52,6 +57,7 @@ impl Database {
             url: url.clone(),
             tls,
             health: Mutex::default(),
+            logged: Mutex::default(),
             runtime: Some(runtime),
         }))
     }
@@ -124,9 +130,14 @@ impl Database {
     /// The database did what it was asked.
     pub(super) fn note_success(&self) {
         let mut health = self.health.lock();
-        if let Health::Fails { since, .. } = &*health {
-            let seconds = since.elapsed().as_secs();
-            tracing::warn!(seconds, "the database works again");
+        if let Health::Fails {
+            since, is_logged, ..
+        } = &*health
+        {
+            if *is_logged {
+                let seconds = since.elapsed().as_secs();
+                tracing::warn!(seconds, "the database works again");
+            }
             *health = Health::Works;
         }
     }
@@ -146,16 +157,11 @@ impl Database {
         let now = Instant::now();
         match &mut *health {
             Health::Works => {
-                let database = self.url.to_string();
-                tracing::error!(
-                    database,
-                    cause,
-                    "the database cannot be used: clients are refused until it works again"
-                );
                 *health = Health::Fails {
                     cause: cause.clone(),
                     since: now,
-                    tried: now - PAUSE,
+                    tried: now.checked_sub(PAUSE).unwrap_or(now),
+                    is_logged: self.log(cause, now),
                 };
             }
             Health::Fails {
@@ -165,6 +171,22 @@ impl Database {
                 old.clone_from(cause);
             }
         }
+    }
+
+    /// Logs a failure, unless another one was logged a moment ago.
+    fn log(&self, cause: &str, now: Instant) -> bool {
+        let mut logged = self.logged.lock();
+        if logged.is_some_and(|at| now.duration_since(at) < LOG_PAUSE) {
+            return false;
+        }
+        *logged = Some(now);
+        let database = self.url.to_string();
+        tracing::error!(
+            database,
+            cause,
+            "the database cannot be used: clients are refused until it works again"
+        );
+        true
     }
 }
 

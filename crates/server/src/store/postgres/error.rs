@@ -1,6 +1,7 @@
 //! What an error of PostgreSQL means to the store.
 
 use std::error::Error as _;
+use std::io;
 
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity};
@@ -90,6 +91,24 @@ impl Fault {
             fault => fault.of_read().into(),
         }
     }
+}
+
+/// Whether a database lets nobody in with this user, password, name or certificate.
+pub(super) fn is_denied(error: &Error) -> bool {
+    if let Some(code) = error.code() {
+        return ["28", "3D", "42"].contains(&code.code().get(..2).unwrap_or_default());
+    }
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let inner = cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// An error with its causes, on one line.

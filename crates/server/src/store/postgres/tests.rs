@@ -1,7 +1,7 @@
 use std::thread;
 
 use passmate_proto::{AccountNumber, AuthToken};
-use passmate_testkit::postgres::{Cluster, Database};
+use passmate_testkit::postgres::{Bouncer, Cluster, Database};
 
 use super::*;
 use crate::store::{
@@ -59,6 +59,24 @@ fn it_passes_the_suite_one_change_at_a_time() {
     suite::check(|| {
         emptied(&database);
         Postgres::open(&url(&format!("{}?batch=1", database.url()))).unwrap()
+    });
+}
+
+#[test]
+fn it_passes_both_suites_behind_a_pooler_of_transactions() {
+    let database = Database::new();
+    // Fewer connections than a store has, so that each transaction gets any of them.
+    let bouncer = Bouncer::new(&database, 3);
+    suite::check(|| {
+        emptied(&database);
+        Postgres::open(&url(&bouncer.url())).unwrap()
+    });
+    operator_suite::check(|| {
+        emptied(&database);
+        let url = url(&bouncer.url());
+        let engine = Postgres::open(&url).unwrap();
+        let operator = PostgresOperator::open(&url, operator_suite::actor()).unwrap();
+        (engine, operator)
     });
 }
 
@@ -202,4 +220,71 @@ fn damage_is_found_and_refuses_itself() {
         .unwrap();
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(findings[0].contains("0202020202020202"));
+}
+
+/// A certificate for `localhost` and its key, in PEM.
+fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn over_tls_the_database_shows_who_it_is() {
+    let (pem, key) = certificate();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let place = tempfile::Builder::new()
+        .prefix("pg-tls-")
+        .tempdir()
+        .unwrap();
+    let trusted = place.path().join("trusted.pem");
+    let other = place.path().join("other.pem");
+    std::fs::write(&trusted, &pem).unwrap();
+    std::fs::write(&other, certificate().0).unwrap();
+    let arguments = [
+        "--listen_addresses=127.0.0.1",
+        &format!("--port={port}"),
+        "--ssl=on",
+        "--ssl_cert_file=../cert.pem",
+        "--ssl_key_file=../key.pem",
+    ];
+    let cluster = Cluster::prepared(&arguments, |made| {
+        std::fs::write(made.join("cert.pem"), &pem).unwrap();
+        std::fs::write(made.join("key.pem"), &key).unwrap();
+    });
+    cluster.sql("ALTER ROLE postgres PASSWORD 'hunter2'");
+    let open = |host: &str, options: &str| {
+        let text = format!("postgres://postgres:hunter2@{host}:{port}/passmate?{options}");
+        Postgres::open(&url(&text)).map(drop)
+    };
+    let root = |path: &std::path::Path| format!("&sslrootcert={}", path.display());
+    let (good, bad) = (root(&trusted), root(&other));
+    let wrong = format!("postgres://postgres:hunter3@localhost:{port}/passmate?sslmode=require");
+    let error = refused(&url(&wrong)).to_string();
+    assert!(
+        error.contains("28P01") && !error.contains("hunter3"),
+        "{error}"
+    );
+    // The password is tied to the certificate, so that nobody in between can pass it on.
+    open(
+        "localhost",
+        &format!("channel_binding=require&sslmode=verify-full{good}"),
+    )
+    .unwrap();
+    open("127.0.0.1", &format!("sslmode=verify-ca{good}")).unwrap();
+    open("127.0.0.1", "sslmode=require").unwrap();
+    open("127.0.0.1", "").unwrap();
+    for (host, options) in [
+        ("localhost", format!("sslmode=verify-full{bad}")),
+        ("localhost", "sslmode=verify-full".to_owned()),
+        ("127.0.0.1", format!("sslmode=verify-full{good}")),
+        ("127.0.0.1", format!("sslmode=verify-ca{bad}")),
+    ] {
+        let error = open(host, &options).unwrap_err().to_string();
+        assert!(
+            error.contains("TLS") && error.contains("certificate"),
+            "{error}"
+        );
+    }
 }

@@ -1,0 +1,261 @@
+//! Servers on PostgreSQL, with a database that is killed, stopped or read-only: no client is told
+//! that something is stored which is not, nobody waits for ever, and nothing has to be restarted.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use passmate_testkit::postgres::Cluster;
+use passmate_testkit::wait::until;
+use passmate_testkit::wire::{How, TOKEN, update, upload};
+
+use crate::support::{Program, failed, ok, operate, start};
+
+/// A server on a cluster whose deadlines are this many seconds.
+fn serve(dir: &tempfile::TempDir, cluster: &Cluster, deadline: u64) -> Program {
+    let store = format!("{}?deadline={deadline}", cluster.url());
+    start(
+        dir.path(),
+        &["--store", &store, "--admin-listen", "127.0.0.1:0"],
+    )
+}
+
+/// An account that one client updates with rising numbers.
+struct Account {
+    number: [u8; 8],
+    /// The last number that was confirmed.
+    confirmed: AtomicU64,
+    /// The last number that was sent, which may be stored.
+    sent: AtomicU64,
+}
+
+impl Account {
+    fn new(program: &Program) -> Self {
+        Self {
+            number: program.create(&0_u64.to_be_bytes()),
+            confirmed: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// Checks that nothing is lost which was confirmed.
+    fn check(&self, btoken: &[u8]) -> u64 {
+        let stored = u64::from_be_bytes(btoken.try_into().unwrap());
+        let confirmed = self.confirmed.load(Ordering::SeqCst);
+        let sent = self.sent.load(Ordering::SeqCst);
+        assert!(
+            (confirmed..=sent).contains(&stored),
+            "stored {stored}, confirmed {confirmed}, sent {sent}"
+        );
+        stored
+    }
+
+    /// Stores the next number; true if that was confirmed.
+    fn update(&self, program: &Program) -> bool {
+        let mut client = program.greeted();
+        client.send(&update(self.number, TOKEN));
+        let Some(btoken) = client.take_btoken() else {
+            return false;
+        };
+        self.check(&btoken);
+        let next = self.sent.fetch_add(1, Ordering::SeqCst) + 1;
+        let upload = [upload(&next.to_be_bytes()).as_slice(), &self.number].concat();
+        if client.try_send(&upload).is_err() || client.end().how != How::Clean {
+            return false;
+        }
+        self.confirmed.store(next, Ordering::SeqCst);
+        true
+    }
+}
+
+/// The status of the answer about readiness.
+fn readiness(program: &Program) -> String {
+    let line = program
+        .greeting
+        .lines()
+        .find_map(|line| line.strip_prefix("status page http://"));
+    let address = line.unwrap().trim_end_matches('/');
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = "GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn lines(log: &str, part: &str) -> usize {
+    log.lines().filter(|line| line.contains(part)).count()
+}
+
+#[test]
+fn nothing_confirmed_is_lost_when_the_database_is_killed_under_load() {
+    const CLIENTS: usize = 6;
+    const KILLS: usize = 3;
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 2);
+    let accounts: Vec<Account> = (0..CLIENTS).map(|_| Account::new(&program)).collect();
+    let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for account in &accounts {
+            let (program, count, is_over) = (&program, &count, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    let is_confirmed = account.update(program);
+                    count.fetch_add(u64::from(is_confirmed), Ordering::SeqCst);
+                }
+            });
+        }
+        let more = || {
+            let wanted = count.load(Ordering::SeqCst) + 60;
+            until("updates are confirmed", || {
+                count.load(Ordering::SeqCst) >= wanted
+            });
+        };
+        more();
+        for _ in 0..KILLS {
+            cluster.kill();
+            cluster.start();
+            more();
+        }
+        is_over.store(true, Ordering::SeqCst);
+    });
+    for account in &accounts {
+        let stored = account.check(&program.fetch(account.number).unwrap());
+        assert!(account.update(&program), "after {stored}");
+    }
+    let store = format!(
+        "postgres://postgres@/passmate?host={}",
+        cluster.folder().display()
+    );
+    let verified = operate(dir.path(), &["verify", "--store", &cluster.url()]);
+    assert!(ok(verified).contains("6 accounts"));
+    let log = program.log();
+    assert!(log.contains(&store) && !log.contains("panicked"), "{log}");
+    let (failures, ends) = (
+        lines(&log, "cannot be used"),
+        lines(&log, "database works again"),
+    );
+    assert_eq!(failures, ends, "{log}");
+    assert!((1..=KILLS).contains(&failures), "{log}");
+    assert_eq!(lines(&log, "a request of a client failed"), 0, "{log}");
+}
+
+#[test]
+fn a_database_that_stands_still_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 1);
+    let account = Account::new(&program);
+    assert!(account.update(&program));
+    assert!(readiness(&program).starts_with("HTTP/1.1 200"));
+    // Everything up to the upload is done before the database stops.
+    let mut client = program.greeted();
+    client.send(&update(account.number, TOKEN));
+    account.check(&client.take_btoken().unwrap());
+    cluster.pause();
+    let begun = Instant::now();
+    account.sent.fetch_add(1, Ordering::SeqCst);
+    let next = account.sent.load(Ordering::SeqCst).to_be_bytes();
+    client.send(&[upload(&next).as_slice(), &account.number].concat());
+    assert_ne!(
+        client.end().how,
+        How::Clean,
+        "nobody knows whether it is stored"
+    );
+    assert!(!account.update(&program));
+    assert!(
+        begun.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        begun.elapsed()
+    );
+    program.wait_for_log("outcome_unknown");
+    program.wait_for_log("store_unavailable");
+    // Now that it is known to fail, nobody waits at all.
+    let begun = Instant::now();
+    for _ in 0..20 {
+        assert!(!account.update(&program));
+    }
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    until("it is not ready", || {
+        readiness(&program).starts_with("HTTP/1.1 503")
+    });
+    cluster.resume();
+    until("it is ready", || {
+        readiness(&program).starts_with("HTTP/1.1 200")
+    });
+    // What was sent when the database stopped may be stored by now, and nothing else.
+    assert!(account.update(&program));
+    let log = program.log();
+    assert_eq!(lines(&log, "cannot be used"), 1, "{log}");
+    assert_eq!(lines(&log, "database works again"), 1, "{log}");
+}
+
+#[test]
+fn a_database_that_is_read_only_confirms_nothing_until_it_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 1);
+    let account = Account::new(&program);
+    let set = |value: &str| {
+        cluster.sql(&format!(
+            "ALTER SYSTEM SET default_transaction_read_only = {value}"
+        ));
+        cluster.sql("SELECT pg_reload_conf()");
+        let is_set = || cluster.sql("SHOW default_transaction_read_only") == value;
+        until("the setting is in force", is_set);
+    };
+    set("on");
+    until("an update is refused", || !account.update(&program));
+    until("it is not ready", || {
+        readiness(&program).starts_with("HTTP/1.1 503")
+    });
+    let stored = account.check(&program.fetch(account.number).unwrap());
+    assert!(!account.update(&program));
+    assert_eq!(
+        account.check(&program.fetch(account.number).unwrap()),
+        stored
+    );
+    cluster.sql_of(
+        "postgres",
+        "ALTER SYSTEM RESET default_transaction_read_only",
+    );
+    cluster.sql("SELECT pg_reload_conf()");
+    until("an update is confirmed", || account.update(&program));
+    until("it is ready", || {
+        readiness(&program).starts_with("HTTP/1.1 200")
+    });
+}
+
+#[test]
+fn a_server_does_not_start_without_its_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let listed = operate(dir.path(), &["account", "list", "--store", &cluster.url()]);
+    failed(
+        &listed,
+        10,
+        "there is no store in the database postgres://postgres@/passmate",
+    );
+    let store = "postgres://ada:hunter2@127.0.0.1:1/pm?deadline=1";
+    let listed = operate(dir.path(), &["account", "list", "--store", store]);
+    failed(&listed, 1, "the database cannot be used");
+    let shown = String::from_utf8_lossy(&listed.stderr).into_owned();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let backup = dir.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    let program = serve(&dir, &cluster, 5);
+    program.create(b"sealed");
+    let backed_up = operate(dir.path(), &["backup", backup, "--store", &cluster.url()]);
+    failed(
+        &backed_up,
+        24,
+        "a store in PostgreSQL cannot be copied into a file",
+    );
+}
