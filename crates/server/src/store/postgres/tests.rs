@@ -1,3 +1,5 @@
+mod settle;
+
 use std::thread;
 
 use passmate_proto::{AccountNumber, AuthToken};
