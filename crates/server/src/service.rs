@@ -1,5 +1,5 @@
 //! The rules about accounts: who may do what, and when. They are:
-//!  - authentication comes first and reads only the stored hash; an unknown account and a wrong
+//!  - a btoken is read only for a client whose auth token is right; an unknown account and a wrong
 //!    auth token get the same answer in the same time;
 //!  - nothing is held in the store while a client is thinking; the comparison at commit decides;
 //!  - devices of one account wait for each other for a moment, as a courtesy on which nothing
@@ -28,7 +28,7 @@ use crate::limits::memory::{Lease, LeaseKind, MemoryBudget, MemoryFull};
 use crate::limits::rate::{Source, SourceLimits, SourcePermit};
 use crate::store::{
     Admission, Audited, AuthHash, Btoken, Commits, Committed, Created, Deleted, EngineError,
-    Expected, Head, Replaced, Revision, Store, StoreError,
+    Expected, Head, Replaced, Revision, Store, StoreError, Stored,
 };
 use account_queue::{AccountQueue, Turn};
 use disk_space::DiskSpace;
@@ -57,6 +57,29 @@ pub(crate) struct Authenticated {
     auth: AuthHash,
     /// What the store knew about the account at that moment.
     head: Head,
+}
+
+/// A btoken that was read, and the memory for it.
+type Read = (Stored, Lease);
+
+impl Authenticated {
+    /// Compares the auth token also where there is no account, so that it takes as long.
+    fn check(account: Option<AccountNumber>, auth: AuthHash, head: Option<Head>) -> Option<Self> {
+        let is_right = head.map_or_else(
+            || AuthHash::none().ct_eq(&auth),
+            |head| head.auth.ct_eq(&auth),
+        );
+        match (account, head) {
+            // A disabled account is looked up like any other, and then answered like one that does
+            // not exist.
+            (Some(account), Some(head)) if is_right && !head.is_disabled => Some(Self {
+                account,
+                auth,
+                head,
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Debug for Authenticated {
@@ -341,28 +364,40 @@ impl Service {
         auth_token: &AuthToken,
     ) -> Result<Authenticated, Refusal> {
         let auth = AuthHash::of(auth_token);
-        let number = account.map_or([0; 8], |account| *account.as_bytes());
-        let head = self.0.store.read_head(number).await?;
-        let is_right = head.map_or_else(
-            || AuthHash::none().ct_eq(&auth),
-            |head| head.auth.ct_eq(&auth),
-        );
-        match (account, head) {
-            // A disabled account is looked up like any other, and then answered like one that does
-            // not exist.
-            (Some(account), Some(head)) if is_right && !head.is_disabled => Ok(Authenticated {
-                account,
-                auth,
-                head,
-            }),
-            _ => Err(Refusal::Unknown),
-        }
+        let head = self.0.store.read_head(number_or_zero(account)).await?;
+        Authenticated::check(account, auth, head).ok_or(Refusal::Unknown)
     }
 
-    /// Waits for the account's other devices, for 5 s at most, then reads the btoken.
+    /// [`authenticate`](Self::authenticate), and reads the btoken of the account in the same step if
+    /// it is short.
+    async fn authenticate_to_fetch(
+        &self,
+        account: Option<AccountNumber>,
+        auth_token: &AuthToken,
+        source: Option<Source>,
+    ) -> Result<(Authenticated, Option<Read>), Refusal> {
+        let auth = AuthHash::of(auth_token);
+        let service = self.clone();
+        let lease = move |head: &Head| {
+            let known = Authenticated::check(account, auth, Some(*head))?;
+            if service.0.shared.find(known.account, head).is_some() {
+                return None;
+            }
+            // Without memory for it, the client is refused when its turn has come.
+            service.lease(known.account, head, source).ok()
+        };
+        let read = self.0.store.read_if(number_or_zero(account), lease).await?;
+        let (head, read) = read.unzip();
+        let known = Authenticated::check(account, auth, head).ok_or(Refusal::Unknown)?;
+        Ok((known, read.flatten()))
+    }
+
+    /// Waits for the account's other devices, for 5 s at most, then reads the btoken unless it was
+    /// read already.
     async fn fetch(
         &self,
         known: &Authenticated,
+        read: Option<Read>,
         source: Option<Source>,
     ) -> Result<Fetched, Refusal> {
         let account = known.account;
@@ -377,9 +412,11 @@ impl Service {
                 (turn, head.ok_or(Refusal::Unknown)?)
             }
         };
-        let shared = match self.0.shared.find(account, &head) {
-            Some(shared) => shared,
-            None => self.read(account, &head, source).await?,
+        let read = read.filter(|(stored, _)| stored.revision == head.revision);
+        let shared = match (self.0.shared.find(account, &head), read) {
+            (Some(shared), _) => shared,
+            (None, Some((stored, lease))) => self.0.shared.insert(account, stored, lease),
+            (None, None) => self.read(account, &head, source).await?,
         };
         self.0.store.note_sync(account, &head, now());
         Ok(Fetched {
@@ -393,18 +430,29 @@ impl Service {
         })
     }
 
+    /// The memory for the btoken of an account.
+    fn lease(
+        &self,
+        account: AccountNumber,
+        head: &Head,
+        source: Option<Source>,
+    ) -> Result<Lease, MemoryFull> {
+        let now = Instant::now().into_std();
+        let kind = LeaseKind::Account(account);
+        let lease = self.0.memory.lease(kind, source, now);
+        let len = usize::try_from(head.btoken_len).unwrap_or(usize::MAX);
+        lease.grow_to(len, now)?;
+        Ok(lease)
+    }
+
     async fn read(
         &self,
         account: AccountNumber,
         head: &Head,
         source: Option<Source>,
     ) -> Result<Arc<SharedBtoken>, Refusal> {
-        let now = || Instant::now().into_std();
-        let kind = LeaseKind::Account(account);
-        let lease = self.0.memory.lease(kind, source, now());
-        let grow = |len: usize| lease.grow_to(len, now());
+        let lease = self.lease(account, head, source)?;
         let len = usize::try_from(head.btoken_len).unwrap_or(usize::MAX);
-        grow(len)?;
         let stored = self
             .0
             .store
@@ -412,7 +460,7 @@ impl Service {
             .await?
             .ok_or(Refusal::Unknown)?;
         // The btoken may have been replaced since its length was read.
-        grow(stored.btoken.len())?;
+        lease.grow_to(stored.btoken.len(), Instant::now().into_std())?;
         Ok(self.0.shared.insert(account, stored, lease))
     }
 
@@ -453,6 +501,11 @@ impl Service {
             Deleted::Gone => Err(Refusal::Unknown),
         }
     }
+}
+
+/// Zero, which is no account, gets the same treatment as an unknown one.
+fn number_or_zero(account: Option<AccountNumber>) -> [u8; 8] {
+    account.map_or([0; 8], |account| *account.as_bytes())
 }
 
 /// A btoken as it will be stored.

@@ -425,6 +425,26 @@ pub trait Reader: Send + 'static {
     /// [`EngineError::Damaged`] if the bytes do not match the stored checksum; they are not returned.
     fn read(&mut self, account: AccountNumber) -> Result<Option<Stored>, EngineError>;
 
+    /// Reads what the store knows about an account, and also its btoken if `wants` says so. The time
+    /// must not depend on whether the account exists.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), if `wants` said so.
+    fn read_if(
+        &mut self,
+        account: &[u8; 8],
+        wants: &mut dyn FnMut(&Head) -> bool,
+    ) -> Result<Option<(Head, Option<Stored>)>, EngineError> {
+        let Some(head) = self.read_head(account)? else {
+            return Ok(None);
+        };
+        let stored = match AccountNumber::from_bytes(*account) {
+            Some(account) if wants(&head) => self.read(account)?,
+            _ => None,
+        };
+        Ok(Some((head, stored)))
+    }
+
     /// Reads what operators did, at most a hundred records after the record with this number.
     /// Without a number, after the last record that [`Notes::audit_logged`] named.
     fn read_audit(&mut self, _after: Option<i64>) -> Result<Vec<Audited>, EngineError> {

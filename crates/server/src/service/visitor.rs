@@ -94,8 +94,14 @@ impl<'a> Visitor<'a> {
         account: Option<AccountNumber>,
         auth_token: &AuthToken,
     ) -> Result<Fetched, Refusal> {
-        let known = self.authenticate(account, auth_token).await?;
-        self.service.fetch(&known, self.permit.limited()).await
+        self.check_paused()?;
+        let source = self.permit.limited();
+        let known = self
+            .service
+            .authenticate_to_fetch(account, auth_token, source)
+            .await;
+        let (known, read) = self.note_refused(known)?;
+        self.service.fetch(&known, read, source).await
     }
 
     pub(crate) async fn replace(
@@ -136,11 +142,21 @@ impl<'a> Visitor<'a> {
         account: Option<AccountNumber>,
         auth_token: &AuthToken,
     ) -> Result<Authenticated, Refusal> {
-        // The source may have been paused since this connection was admitted.
+        self.check_paused()?;
+        let known = self.service.authenticate(account, auth_token).await;
+        self.note_refused(known)
+    }
+
+    /// The source may have been paused since this connection was admitted.
+    fn check_paused(&self) -> Result<(), Refusal> {
         if self.permit.is_paused(self.limits, now()) {
             return Err(Refusal::Paused);
         }
-        let known = self.service.authenticate(account, auth_token).await;
+        Ok(())
+    }
+
+    /// Counts a client that is unknown against its source.
+    fn note_refused<T>(&mut self, known: Result<T, Refusal>) -> Result<T, Refusal> {
         if matches!(known, Err(Refusal::Unknown)) {
             self.permit.note_refusal(self.limits, now());
         }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use passmate_proto::AccountNumber;
 use tokio::sync::oneshot;
 
-use super::readers::Readers;
+use super::readers::{READ_IN_PLACE_MAX, Readers};
 use super::writer::{Job, Pulse, Writer};
 use super::{
     Admission, Audited, AuthHash, Btoken, Change, Committed, Created, Deleted, Engine, EngineError,
@@ -260,6 +260,30 @@ impl Store {
         self.0
             .readers
             .read(len, move |reader| reader.read(account))
+            .await
+    }
+
+    /// Reads what the store knows about an account, and its btoken in the same step if it is short
+    /// and `lease` returns something, which is held for the memory of the btoken.
+    pub async fn read_if<L: Send + 'static>(
+        &self,
+        account: [u8; 8],
+        lease: impl FnOnce(&Head) -> Option<L> + Send + 'static,
+    ) -> Result<Option<(Head, Option<(Stored, L)>)>, StoreError> {
+        self.0
+            .readers
+            .read(0, move |reader| {
+                let (mut lease, mut leased) = (Some(lease), None);
+                let read = reader.read_if(&account, &mut |head| {
+                    let is_short = head.btoken_len <= READ_IN_PLACE_MAX as u64;
+                    leased = lease
+                        .take()
+                        .filter(|_| is_short)
+                        .and_then(|lease| lease(head));
+                    leased.is_some()
+                })?;
+                Ok(read.map(|(head, stored)| (head, stored.zip(leased))))
+            })
             .await
     }
 

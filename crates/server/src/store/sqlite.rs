@@ -3,6 +3,7 @@
 mod audit;
 mod check;
 mod connection;
+mod content;
 mod copy;
 mod engine;
 mod error;

@@ -16,6 +16,8 @@ pub(crate) fn check<E: Engine>(make: impl Fn() -> E) {
     the_number_of_accounts_is_limited(&mut make());
     a_batch_is_applied_in_order(&mut make());
     unusual_contents_are_stored_unchanged(&mut make());
+    long_contents_replace_each_other(&mut make());
+    a_btoken_is_read_with_its_head_if_it_is_wanted(&mut make());
     readers_see_committed_changes_only(&mut make());
     concurrent_writers_lose_no_confirmed_change(make());
     random_histories_agree_with_a_map(&make);
@@ -226,6 +228,59 @@ fn unusual_contents_are_stored_unchanged(engine: &mut impl Engine) {
     }
     commit(engine, &[replace(3, &large, b"")], &[REPLACED]);
     check_btoken(engine, 3, Some(b""));
+}
+
+/// Engines may store them in another way than short ones, and over each other.
+fn long_contents_replace_each_other(engine: &mut impl Engine) {
+    let contents: Vec<Vec<u8>> = [100_000, 100_000, 65_536, 1, 300_000, 300_000, 40_000]
+        .iter()
+        .zip(1..)
+        .map(|(len, byte)| vec![byte; *len])
+        .collect();
+    commit(engine, &[create(1, &contents[0])], &[made(1)]);
+    commit(engine, &[create(2, b"another")], &[made(2)]);
+    for pair in contents.windows(2) {
+        commit(engine, &[replace(1, &pair[0], &pair[1])], &[REPLACED]);
+        check_btoken(engine, 1, Some(&pair[1]));
+    }
+    check_btoken(engine, 2, Some(b"another"));
+    let last = contents.last().unwrap();
+    let twice = [
+        replace(1, last, &contents[0]),
+        replace(1, &contents[0], &contents[1]),
+    ];
+    commit(engine, &twice, &[REPLACED, REPLACED]);
+    check_btoken(engine, 1, Some(&contents[1]));
+}
+
+fn a_btoken_is_read_with_its_head_if_it_is_wanted(engine: &mut impl Engine) {
+    let long = vec![7; 100_000];
+    commit(
+        engine,
+        &[create(1, b"short"), create(2, &long)],
+        &[made(1), made(2)],
+    );
+    let mut reader = engine.reader().unwrap();
+    for (account, btoken) in [(1, b"short".as_slice()), (2, &long)] {
+        let mut asked = 0;
+        let mut wants = |head: &Head| {
+            asked += 1;
+            head.btoken_len == btoken.len() as u64
+        };
+        let (head, stored) = reader.read_if(&[account; 8], &mut wants).unwrap().unwrap();
+        let stored = stored.unwrap();
+        assert_eq!((&*stored.btoken, stored.revision), (btoken, head.revision));
+        assert_eq!(asked, 1);
+        let (_, stored) = reader
+            .read_if(&[account; 8], &mut |_| false)
+            .unwrap()
+            .unwrap();
+        assert!(stored.is_none());
+    }
+    let mut never = |_: &Head| panic!("there is no such account");
+    for none in [0, 3, 255] {
+        assert!(reader.read_if(&[none; 8], &mut never).unwrap().is_none());
+    }
 }
 
 fn readers_see_committed_changes_only(engine: &mut impl Engine) {

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use passmate_proto::AccountNumber;
@@ -11,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::audit;
 use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
+use super::content::set_content;
 use super::error::fault;
 use super::lock::{lock_file, lock_path};
 use super::reader::SqliteReader;
@@ -389,11 +391,7 @@ fn repeat_create(
             stored(new.btoken.checksum)
         ],
     )?;
-    run(
-        connection,
-        "UPDATE btoken SET content = ?2 WHERE id = ?1",
-        params![id, new.btoken.bytes()],
-    )?;
+    set_content(connection, id, new.btoken.bytes())?;
     totals.count(0, len - len_before);
     Ok(AccountNumber::from_bytes(number).map(|number| Created::Done(number, ())))
 }
@@ -432,11 +430,14 @@ fn replace_if(
     at: i64,
     totals: &mut TotalsChange,
 ) -> rusqlite::Result<Replaced> {
-    let found: Option<(i64, i64)> = connection
-        .prepare_cached(&format!(
+    static FIND: LazyLock<String> = LazyLock::new(|| {
+        format!(
             "SELECT btoken_id, btoken_len FROM account
-                 WHERE number = ?1 AND {REVISION} = ?2 AND disabled = 0"
-        ))?
+             WHERE number = ?1 AND {REVISION} = ?2 AND disabled = 0"
+        )
+    });
+    let found: Option<(i64, i64)> = connection
+        .prepare_cached(&FIND)?
         .query_row(params![account.as_bytes(), expected.0], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
@@ -458,11 +459,7 @@ fn replace_if(
             stored(btoken.checksum)
         ],
     )?;
-    run(
-        connection,
-        "UPDATE btoken SET content = ?2 WHERE id = ?1",
-        params![id, btoken.bytes()],
-    )?;
+    set_content(connection, id, btoken.bytes())?;
     totals.count(0, len - len_before);
     Ok(Replaced::Done(()))
 }

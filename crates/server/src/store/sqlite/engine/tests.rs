@@ -309,18 +309,49 @@ fn a_full_disk_rolls_back() {
 
 #[test]
 fn a_damaged_btoken_is_never_returned() {
+    for len in [100, 100_000] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut engine = Sqlite::open(&path(&dir)).unwrap();
+        engine.commit(&[create(1, len)]).unwrap();
+        let pragma = "PRAGMA foreign_keys = OFF";
+        engine.connection.execute_batch(pragma).unwrap();
+        let account = AccountNumber::from_bytes([1; 8]).unwrap();
+        let read = |statement: &str| {
+            engine
+                .connection
+                .execute(statement, params![signed(len)])
+                .unwrap();
+            engine.reader().unwrap().read(account)
+        };
+        for damage in ["zeroblob(?1)", "zeroblob(?1 - 1)", "zeroblob(?1 + 1)"] {
+            let damaged = read(&format!("UPDATE btoken SET content = {damage}"));
+            assert!(matches!(damaged, Err(EngineError::Damaged(_))), "{damage}");
+        }
+        let gone = read("UPDATE account SET btoken_id = 99 WHERE ?1 > 0");
+        assert!(gone.unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_btoken_is_replaced_where_something_else_is_in_its_row() {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = Sqlite::open(&path(&dir)).unwrap();
-    engine.commit(&[create(1, 100)]).unwrap();
+    engine.commit(&[create(1, 100_000)]).unwrap();
     engine
         .connection
-        .execute("UPDATE btoken SET content = zeroblob(100)", [])
+        .execute("UPDATE btoken SET content = zeroblob(7)", [])
         .unwrap();
     let account = AccountNumber::from_bytes([1; 8]).unwrap();
-    assert!(matches!(
-        engine.reader().unwrap().read(account),
-        Err(EngineError::Damaged(_))
-    ));
+    let replace = Change::ReplaceIf {
+        account,
+        expected: Revision::of(&[1; 100_000]),
+        btoken: Btoken::of(vec![2; 100_000]),
+        at: 0,
+    };
+    let replaced = Outcome::Replaced(Replaced::Done(()));
+    assert_eq!(engine.commit(&[replace]), Ok(vec![replaced]));
+    let stored = engine.reader().unwrap().read(account).unwrap().unwrap();
+    assert_eq!(&*stored.btoken, [2; 100_000]);
 }
 
 #[test]
