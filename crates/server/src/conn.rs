@@ -9,13 +9,16 @@
 //!  - a client that has not finished TLS gets no such moment: only what has come is read;
 //!  - a connection costs at most one line in the log, whatever its client does.
 
+mod read_ahead;
+
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use passmate_proto::{
-    ActionKind, Ending, Input, Layout, Request, ServerConfig as MachineConfig, ServerMachine,
-    ServerPhase,
+    Ending, Input, Layout, Request, ServerConfig as MachineConfig, ServerMachine, ServerPhase,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -27,10 +30,12 @@ use crate::config::Limits;
 use crate::ended::Ended;
 use crate::limits::handshakes::Handshake;
 use crate::limits::rate::SourcePermit;
+use crate::limits::read_buffers::READ_BUFFER_LEN;
 use crate::observe::access_log::AccessLog;
 use crate::service::{Fetched, Refusal, Upload, Visitor};
 use crate::state::ListenerSettings;
 use crate::store::Committed;
+use read_ahead::ReadAhead;
 
 /// After the end, the pump reads at most this many bytes from the client, for at most this long.
 const DRAIN_LEN_MAX: usize = 64 << 10;
@@ -173,11 +178,12 @@ async fn shake_hands<S>(
     until: Instant,
     handshake: &Handshake,
     stop: &CancellationToken,
-) -> Result<Box<TlsStream<S>>, Ended>
+) -> Result<Box<TlsStream<ReadAhead<S>>>, Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let accept = TlsAcceptor::from(Arc::clone(&settings.certificate.tls)).accept(io);
+    let accept =
+        TlsAcceptor::from(Arc::clone(&settings.certificate.tls)).accept(ReadAhead::new(io));
     let accepted = tokio::select! {
         accepted = timeout_at(until, accept) => accepted,
         () = handshake.dropped() => return Err(Ended::HandshakeDropped),
@@ -225,6 +231,18 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(io: &mut S, time: Duration) {
     let _ = timeout(time, drain).await;
 }
 
+/// The output of a future that has one already.
+async fn if_ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        Poll::Ready(match future.as_mut().poll(context) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 /// Resolves when the token is cancelled; never without a token.
 async fn cancelled(token: Option<&CancellationToken>) {
     match token {
@@ -261,6 +279,21 @@ async fn unless_in_the_way<T>(
     }
 }
 
+/// Gives the machine bytes of the client, and leases the memory that it needs for them. Returns how
+/// many were used.
+fn take(
+    machine: &mut ServerMachine<Committed>,
+    visitor: &mut Visitor<'_>,
+    upload: Option<Upload<'_>>,
+    bytes: &[u8],
+) -> Result<usize, Cut> {
+    let needed = machine.buffer_needed(bytes.len());
+    if needed > 0 {
+        visitor.may_upload(upload.ok_or(Ended::Stuck)?, needed)?;
+    }
+    Ok(machine.handle_input(Input::Bytes(bytes)))
+}
+
 /// Why a connection ends without a `close_notify`.
 enum Cut {
     Refused(Refusal),
@@ -281,7 +314,7 @@ impl From<Ended> for Cut {
 
 /// One exchange in progress.
 struct Exchange<'a, S> {
-    tls: &'a mut TlsStream<S>,
+    tls: &'a mut TlsStream<ReadAhead<S>>,
     machine: ServerMachine<Committed>,
     visitor: Visitor<'a>,
     limits: &'a Limits,
@@ -423,36 +456,75 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             () = self.stop.cancelled(), if !has_begun => return Err(Ended::Stopping.into()),
             () = tokio::time::sleep_until(until) => return Err(late.into()),
         };
-        match bytes {
+        let used = match bytes {
             Ok([]) => {
-                self.is_at_end = true;
-                self.machine.handle_input(Input::CloseNotify);
-                Ok(true)
+                self.note_end(Input::CloseNotify);
+                return Ok(true);
             }
             Ok(bytes) => {
-                let needed = self.machine.buffer_needed(bytes.len());
-                if needed > 0 {
-                    let upload = match (&self.fetched, self.machine.action()) {
-                        (Some(fetched), _) => Upload::Replace(fetched),
-                        (None, Some(ActionKind::Create)) => Upload::Create,
-                        (None, _) => return Err(Ended::Stuck.into()),
-                    };
-                    self.visitor.may_upload(upload, needed)?;
-                }
-                let used = self.machine.handle_input(Input::Bytes(bytes));
-                self.tls.consume(used);
-                self.access_log.bytes_in += used as u64;
-                self.visitor.note_received(used);
-                self.note_hello();
-                Ok(used > 0)
+                let upload = Upload::of(self.fetched.as_ref(), self.machine.action());
+                take(&mut self.machine, &mut self.visitor, upload, bytes)?
             }
-            // A FIN without close_notify, a reset, or bytes that are not TLS: the client is gone.
             Err(_) => {
-                self.is_at_end = true;
-                self.machine.handle_input(Input::Cut);
-                Ok(true)
+                self.note_end(Input::Cut);
+                return Ok(true);
             }
+        };
+        self.consume(used);
+        self.note_hello();
+        if used > 0 && self.machine.phase() == ServerPhase::Upload {
+            self.read_upload().await?;
         }
+        Ok(used > 0)
+    }
+
+    /// Tells the machine how the client ended the stream: with a `close_notify`, or with a FIN without
+    /// one, a reset, or bytes that are not TLS.
+    fn note_end(&mut self, end: Input<'_>) {
+        self.is_at_end = true;
+        self.machine.handle_input(end);
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.tls.consume(used);
+        self.access_log.bytes_in += used as u64;
+        self.visitor.note_received(used);
+    }
+
+    /// Takes what has come of a btoken, without waiting for more.
+    async fn read_upload(&mut self) -> Result<(), Cut> {
+        let socket = self.tls.get_mut().0;
+        let announced = self.machine.buffer_needed(usize::MAX);
+        if announced > READ_BUFFER_LEN
+            && !socket.has_begun()
+            && let Some(buffer) = self.visitor.read_buffer()
+        {
+            socket.begin(buffer);
+        }
+        while self.machine.phase() == ServerPhase::Upload {
+            let revoked = self.visitor.upload_revoked();
+            if revoked.is_some_and(|revoked| revoked.is_cancelled()) {
+                return Err(Refusal::TooSlow.into());
+            }
+            let used = match if_ready(self.tls.fill_buf()).await {
+                Some(Ok([])) => {
+                    self.note_end(Input::CloseNotify);
+                    return Ok(());
+                }
+                Some(Ok(bytes)) => {
+                    let upload = Upload::of(self.fetched.as_ref(), self.machine.action());
+                    take(&mut self.machine, &mut self.visitor, upload, bytes)?
+                }
+                Some(Err(_)) => {
+                    self.note_end(Input::Cut);
+                    return Ok(());
+                }
+                None => return Ok(()),
+            };
+            self.consume(used);
+        }
+        self.tls.get_mut().0.end();
+        Ok(())
     }
 
     /// Notes that the client is past its hello.

@@ -4,6 +4,7 @@ pub(crate) mod connections;
 pub(crate) mod handshakes;
 pub(crate) mod memory;
 pub(crate) mod rate;
+pub(crate) mod read_buffers;
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident $name:literal,)*) => {

@@ -26,6 +26,7 @@ use crate::config::{Limits, Registration};
 use crate::ended::Ended;
 use crate::limits::memory::{Lease, LeaseKind, MemoryBudget, MemoryFull};
 use crate::limits::rate::{Source, SourceLimits, SourcePermit};
+use crate::limits::read_buffers::ReadBuffers;
 use crate::store::{
     Admission, Audited, AuthHash, Btoken, Commits, Committed, Created, Deleted, EngineError,
     Expected, Head, Replaced, Revision, Store, StoreError, Stored,
@@ -44,6 +45,7 @@ pub(crate) struct Service(Arc<ServiceInner>);
 struct ServiceInner {
     store: Store,
     memory: MemoryBudget,
+    read_buffers: ReadBuffers,
     accounts_max: AtomicU64,
     registration: ArcSwap<Registration>,
     disk: DiskSpace,
@@ -233,6 +235,7 @@ impl Service {
         Self(Arc::new(ServiceInner {
             store,
             memory: MemoryBudget::new(limits.memory_max, limits.btoken_len_max),
+            read_buffers: ReadBuffers::default(),
             accounts_max: AtomicU64::new(limits.accounts_max),
             registration: ArcSwap::from_pointee(registration),
             disk: DiskSpace::new(folder),
@@ -297,6 +300,11 @@ impl Service {
     /// The memory for btokens in flight.
     pub(crate) fn memory(&self) -> &MemoryBudget {
         &self.0.memory
+    }
+
+    /// The buffers for what connections read ahead of TLS.
+    fn read_buffers(&self) -> &ReadBuffers {
+        &self.0.read_buffers
     }
 
     /// Finishes waiting changes and closes the store.

@@ -1,6 +1,6 @@
 //! What one connection may ask of the service: the limits of its source, and then the accounts.
 
-use passmate_proto::{AccountNumber, AuthToken};
+use passmate_proto::{AccountNumber, ActionKind, AuthToken};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +8,7 @@ use super::{Authenticated, Fetched, Refusal, Service};
 use crate::config::Registration;
 use crate::limits::memory::{Lease, LeaseKind};
 use crate::limits::rate::{SourceLimits, SourcePermit};
+use crate::limits::read_buffers::ReadBuffer;
 use crate::store::Committed;
 
 /// One connection, as the service sees it.
@@ -25,6 +26,17 @@ pub(crate) struct Visitor<'a> {
 pub(crate) enum Upload<'a> {
     Create,
     Replace(&'a Fetched),
+}
+
+impl<'a> Upload<'a> {
+    /// The upload of a client that has fetched this, or wants that.
+    pub(crate) fn of(fetched: Option<&'a Fetched>, action: Option<ActionKind>) -> Option<Self> {
+        match (fetched, action) {
+            (Some(fetched), _) => Some(Self::Replace(fetched)),
+            (None, Some(ActionKind::Create)) => Some(Self::Create),
+            (None, _) => None,
+        }
+    }
 }
 
 impl<'a> Visitor<'a> {
@@ -70,6 +82,11 @@ impl<'a> Visitor<'a> {
         if let Some(lease) = &self.upload {
             lease.note_moved(bytes, now());
         }
+    }
+
+    /// A buffer to read an upload ahead of TLS, if one is free.
+    pub(crate) fn read_buffer(&self) -> Option<ReadBuffer> {
+        self.service.read_buffers().take()
     }
 
     /// Is cancelled when the upload must give way to others. None while there is no upload.
