@@ -1,5 +1,7 @@
 //! `passmate-server backup`, `restore` and `verify`.
 
+mod stream;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,14 +11,15 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{App, Failure, running};
-use crate::backup::{self, Backup, BackupError, Copying, PEM_LEN_MAX, PemPair, staging_in};
+use crate::backup::{self, Backup, BackupError, Copying, Header, PEM_LEN_MAX, PemPair, staging_in};
 use crate::clock::{now, utc};
 use crate::config::Sources;
 use crate::exit::{Code, warn};
 use crate::files::{self, folder_of, sync_folder_of, with_suffix};
 use crate::health;
-use crate::store::{Action, StoreError, StoreUrl, schema_newest};
+use crate::store::{Action, Operator, StoreError, StoreUrl, schema_newest};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
+use stream::{Source, is_stream, name_of};
 
 /// The largest number for `--keep`.
 const KEEP_MAX: u32 = 10_000;
@@ -25,10 +28,11 @@ const KEEP_MAX: u32 = 10_000;
 ///
 /// The file holds everything that was confirmed when the command began, and a checksum. It does not
 /// hold the TLS key, unless --with-key is given. An existing file is replaced only if it is a
-/// backup.
+/// backup. With `-`, the backup is made beside the store, verified, and written to standard output,
+/// for a program that takes it elsewhere.
 #[derive(Debug, clap::Args)]
 pub(super) struct BackupArgs {
-    /// The file; --keep appends the time to its name
+    /// The file, or - for standard output; --keep appends the time to its name
     #[arg(value_parser = PathBufValueParser::new().try_map(local_file))]
     file: PathBuf,
     /// Write FILE.2026-11-24T030500Z, and remove all but the newest N backups of that name
@@ -47,11 +51,11 @@ pub(super) struct BackupArgs {
 
 /// A backup is written to a file of this machine, which is read again before it replaces another.
 fn local_file(path: PathBuf) -> Result<PathBuf, &'static str> {
-    if path == Path::new("-") {
-        return Err("a backup is a file, and not written to standard output (`./-` names a file)");
-    }
     if path.to_string_lossy().contains("://") {
-        return Err("a backup is a file of this machine: give its path, and copy the file");
+        return Err(
+            "a backup is a file of this machine; `backup -` writes it to standard output, for a program that \
+             copies it there",
+        );
     }
     Ok(path)
 }
@@ -63,7 +67,7 @@ fn local_file(path: PathBuf) -> Result<PathBuf, &'static str> {
 /// users, and upload their vaults again: nothing that a device has is lost.
 #[derive(Debug, clap::Args)]
 pub(super) struct RestoreArgs {
-    /// The backup
+    /// The backup, or - for standard input
     file: PathBuf,
     /// Replace an existing store, and a TLS key other than the one in the backup
     #[arg(long)]
@@ -73,7 +77,7 @@ pub(super) struct RestoreArgs {
 /// Verify the store, or a backup: structure, every btoken, and whether it can be restored
 #[derive(Debug, clap::Args)]
 pub(super) struct VerifyArgs {
-    /// The backup; without it the store, while the server runs
+    /// The backup, or - for standard input; without it the store, while the server runs
     file: Option<PathBuf>,
 }
 
@@ -86,6 +90,9 @@ impl VerifyArgs {
 pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
     let mut store = app.operator()?;
     let now = now();
+    if is_stream(&args.file) {
+        return back_up_to_output(app, &mut *store, args, now);
+    }
     if args.file.is_dir() || args.file.file_name().is_none() {
         let hint = "give a file in that folder; nothing was written";
         return Err(Failure::new(
@@ -107,43 +114,9 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
             hint,
         ));
     }
-    let pair = args.with_key.then(|| read_pair(app)).transpose()?;
-    let mut lost = Vec::new();
-    let mut lose = |what| lost.push(what);
-    let how = if args.salvage {
-        Copying::Salvage(&mut lose)
-    } else {
-        Copying::Whole
-    };
-    let header =
-        backup::write(store.look(), pair.as_ref(), &file, now, how).inspect_err(|error| {
-            if let BackupError::StoreDamaged(findings) = error {
-                warn_of_others(findings);
-            }
-        })?;
-    // Make sure that the backup can be read.
-    Backup::open(&file)?;
-    let action = if args.salvage {
-        Action::Salvage
-    } else {
-        Action::Backup
-    };
-    if let Err(error) = store.record(action, &absolute(&file)) {
-        warn(&format_args!(
-            "`passmate-server log` will not show this backup: {error}"
-        ));
-    }
+    let (header, lost) = make(app, &*store, args, &file, now)?;
+    note(app, &mut *store, args, &file, &header);
     drop(store);
-    if let Err(error) = backup::note_last(
-        app.config.notes_folder(),
-        now,
-        header.accounts,
-        args.with_key,
-    ) {
-        warn(&format_args!(
-            "`check` will not know about this backup: {error}"
-        ));
-    }
     let removed = args
         .keep
         .map(|keep| rotate(&args.file, &file, keep, header.accounts, args.yes))
@@ -173,6 +146,83 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
         &text,
         json!({ "file": file, "backup": header, "removed": removed, "lost": lost }),
     )?;
+    tell_of_losses(&lost)
+}
+
+/// Makes a backup beside the store, and writes it to standard output.
+fn back_up_to_output(
+    app: &App,
+    store: &mut dyn Operator,
+    args: &BackupArgs,
+    now: i64,
+) -> Result<(), Failure> {
+    if args.keep.is_some() {
+        return Err(Failure::new(
+            Code::Usage,
+            "--keep names files, and standard output is none",
+            "leave it out, and let the program that takes the backup remove older ones",
+        ));
+    }
+    stream::check_output(app.is_json)?;
+    let staging = staging_in(app.config.notes_folder(), ".passmate-backup-")?;
+    let file = staging.path().join("passmate.backup");
+    let (header, lost) = make(app, store, args, &file, now)?;
+    stream::send(&file)?;
+    note(app, store, args, &args.file, &header);
+    tell_of_losses(&lost)
+}
+
+/// Writes a backup and reads it again. Returns what could not be salvaged too.
+fn make(
+    app: &App,
+    store: &dyn Operator,
+    args: &BackupArgs,
+    file: &Path,
+    now: i64,
+) -> Result<(Header, Vec<String>), Failure> {
+    let pair = args.with_key.then(|| read_pair(app)).transpose()?;
+    let mut lost = Vec::new();
+    let mut lose = |what| lost.push(what);
+    let how = if args.salvage {
+        Copying::Salvage(&mut lose)
+    } else {
+        Copying::Whole
+    };
+    let header =
+        backup::write(store.look(), pair.as_ref(), file, now, how).inspect_err(|error| {
+            if let BackupError::StoreDamaged(findings) = error {
+                warn_of_others(findings);
+            }
+        })?;
+    Backup::open(file)?;
+    Ok((header, lost))
+}
+
+/// Notes a backup where `log` and `check` look for it.
+fn note(app: &App, store: &mut dyn Operator, args: &BackupArgs, file: &Path, header: &Header) {
+    let action = if args.salvage {
+        Action::Salvage
+    } else {
+        Action::Backup
+    };
+    if let Err(error) = store.record(action, &name_of(file, "standard output")) {
+        warn(&format_args!(
+            "`passmate-server log` will not show this backup: {error}"
+        ));
+    }
+    if let Err(error) = backup::note_last(
+        app.config.notes_folder(),
+        header.made_at,
+        header.accounts,
+        args.with_key,
+    ) {
+        warn(&format_args!(
+            "`check` will not know about this backup: {error}"
+        ));
+    }
+}
+
+fn tell_of_losses(lost: &[String]) -> Result<(), Failure> {
     lost.iter().for_each(|what| warn(what));
     if lost.is_empty() {
         return Ok(());
@@ -305,8 +355,12 @@ pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Resul
             ),
         ));
     }
-    let mut backup = Backup::open(&args.file)?;
     let folder = app.config.notes_folder();
+    if is_stream(&args.file) {
+        make_folder(folder)?;
+    }
+    let source = Source::of(&args.file, folder)?;
+    let mut backup = Backup::open(&source.file)?;
     make_folder(folder)?;
     // From here on neither a server nor another command uses the store.
     let closed = app.config.store.take_offline().map_err(|error| match error {
@@ -388,15 +442,9 @@ pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Resul
     app.answer(&text, object)
 }
 
-/// A path that has the same meaning in every folder.
-fn absolute(path: &Path) -> String {
-    let absolute = std::path::absolute(path);
-    absolute.as_deref().unwrap_or(path).display().to_string()
-}
-
 /// Records the restore in the extracted database, before a server can use it.
 fn record_restore(extracted: &Path, file: &Path, made_at: i64) -> Result<(), Failure> {
-    let detail = format!("{} of {}", absolute(file), utc(made_at));
+    let detail = format!("{} of {}", name_of(file, "standard input"), utc(made_at));
     super::operator_of(&StoreUrl::sqlite(extracted))?.record_restore(&detail)?;
     // The database alone is put in place.
     let log = with_suffix(extracted, "-wal");
@@ -528,6 +576,8 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
             sum
         }
         Some(file) => {
+            let source = Source::of(file, &std::env::temp_dir())?;
+            let file = &source.file;
             let mut backup = Backup::open(file)?;
             // The disk of the backup most likely has enough space.
             let here = staging_in(folder_of(file), ".passmate-verify-");
@@ -554,10 +604,13 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
         let hint = "check the disk, then restore a backup; devices upload their vaults again";
         return Err(Failure::new(Code::Damaged, message, hint));
     }
-    let what = args
-        .file
-        .as_ref()
-        .map_or_else(|| "the store".to_owned(), |file| file.display().to_string());
+    let what = args.file.as_ref().map_or_else(
+        || "the store".to_owned(),
+        |file| match is_stream(file) {
+            true => "the backup".to_owned(),
+            false => file.display().to_string(),
+        },
+    );
     let text = format!(
         "{what} is intact: {} accounts with {} bytes of btokens\n",
         sum.accounts, sum.btoken_bytes

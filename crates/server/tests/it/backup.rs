@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::Digest;
 
-use crate::support::{failed, ok, operate, start, text};
+use crate::support::{PROGRAM, failed, ok, operate, start, text};
 use passmate_testkit::wire::{update, upload};
 
 #[test]
@@ -206,13 +206,11 @@ fn the_backup_unit_makes_a_backup() {
 }
 
 #[test]
-fn a_backup_is_written_to_a_file_alone() {
+fn a_backup_goes_to_no_other_machine_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     start(dir.path(), &[]).stop();
-    for other in ["-", "s3://bucket/passmate"] {
-        let output = operate(dir.path(), &["backup", other]);
-        failed(&output, 2, "a backup is a file");
-    }
+    let output = operate(dir.path(), &["backup", "s3://bucket/passmate"]);
+    failed(&output, 2, "`backup -` writes it to standard output");
 }
 
 #[test]
@@ -615,4 +613,73 @@ fn accounts_of_an_original_server_are_imported() {
         7,
         "/nowhere",
     );
+}
+
+/// A shell runs a line with the program as `$passmate_server` and the data dir as `$data`.
+fn shell(data_dir: &Path, line: &str) -> std::process::Output {
+    let mut shell = Command::new("bash");
+    shell.args(["-euo", "pipefail", "-c", line]);
+    shell.env("passmate_server", PROGRAM).env("data", data_dir);
+    shell.output().unwrap()
+}
+
+#[test]
+fn a_backup_goes_through_a_pipe_to_another_machine_and_back() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let program = start(here.path(), &[]);
+    program.create(b"first");
+    let file = there.path().join("copy");
+    let sent = shell(
+        here.path(),
+        &format!(
+            "$passmate_server backup - --data-dir $data | cat > {}",
+            text(&file)
+        ),
+    );
+    assert_eq!(ok(sent), "", "standard output has nothing but the backup");
+    let left = fs::read_dir(here.path()).unwrap();
+    let mut left = left.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert!(left.all(|name| !name.starts_with(".passmate-")));
+    let log = ok(operate(here.path(), &["log"]));
+    assert!(log.contains("standard output"), "{log}");
+    assert!(ok(operate(there.path(), &["verify", text(&file)])).contains("intact: 1 accounts"));
+
+    let line = |command: &str| {
+        format!(
+            "cat {} | $passmate_server {command} --data-dir $data",
+            text(&file)
+        )
+    };
+    let said = ok(shell(there.path(), &line("verify -")));
+    assert!(said.contains("the backup is intact: 1 accounts"), "{said}");
+    let other = there.path().join("data");
+    let said = ok(shell(&other, &line("restore -")));
+    assert!(said.contains("restored 1 accounts"), "{said}");
+    assert!(ok(operate(&other, &["log"])).contains("standard input"));
+
+    // What is no backup is refused before anything is made of it.
+    let empty = shell(
+        there.path(),
+        "$passmate_server restore - --data-dir $data/no < /dev/null",
+    );
+    failed(&empty, 6, "is not a backup");
+    let cut = format!(
+        "head -c 3000 {} | $passmate_server restore - --data-dir $data/no",
+        text(&file)
+    );
+    failed(&shell(there.path(), &cut), 6, "damaged");
+    assert!(!there.path().join("no/passmate.db").exists());
+    for (arguments, what) in [
+        ("--keep 3", "--keep names files"),
+        ("--json", "no room for JSON"),
+    ] {
+        let line = format!("$passmate_server backup - {arguments} --data-dir $data | cat");
+        failed(&shell(here.path(), &line), 2, what);
+    }
+    // A pipe that ends early is no backup.
+    let closed = shell(
+        here.path(),
+        "$passmate_server backup - --data-dir $data > /dev/full",
+    );
+    failed(&closed, 7, "standard output");
 }

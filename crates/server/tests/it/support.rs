@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 pub(crate) use passmate_testkit::process::{Program, failed, ok, text};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_passmate-server");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_passmate-server");
 
 /// `passmate-server serve` on this data dir.
 pub(crate) fn command(data_dir: &Path) -> Command {
