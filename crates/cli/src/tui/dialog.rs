@@ -71,6 +71,23 @@ pub(super) struct Confirm {
     before: Option<Ask>,
 }
 
+impl Dialog {
+    /// What a person was typing, hidden, and not sent yet.
+    pub(super) fn typed(self) -> Option<Ask> {
+        let ask = match self {
+            Self::Ask(ask) => Some(ask),
+            Self::Confirm(confirm) => confirm.before,
+            _ => None,
+        };
+        let is_begun = |ask: &Ask| !ask.line.is_empty() || matches!(ask.what, Asked::Part(_));
+        ask.filter(is_begun).map(|ask| Ask {
+            is_shown: ask.is_shown && !ask.what.is_secret(),
+            is_sent: false,
+            ..ask
+        })
+    }
+}
+
 /// For so long a question that nobody expects takes no answer.
 const UNEXPECTED: Duration = Duration::from_secs(1);
 

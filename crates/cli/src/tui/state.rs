@@ -368,8 +368,10 @@ impl State {
         self.open.as_mut().is_some_and(Open::hide) || in_dialog
     }
 
-    /// Forgets everything of the vault but the path that is selected.
+    /// Forgets everything of the vault but the path that is selected. What a person was typing is
+    /// there again when the vault is unlocked.
     pub(super) fn lock(&mut self) -> Effect {
+        let typed = self.dialog.take().and_then(Dialog::typed);
         let name = self.vault_name.take();
         let selected = self.tree.row().map(|row| row.path.clone());
         let selected = selected.or_else(|| self.select_when_listed.take());
@@ -378,6 +380,7 @@ impl State {
             select_when_listed: selected,
             last_key: self.last_key,
             copied: self.copied.take(),
+            dialog: typed.map(Dialog::Ask),
             ..Self::new(name, self.screen, self.now)
         };
         Effect::Lock

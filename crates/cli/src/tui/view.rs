@@ -50,15 +50,17 @@ fn draw_locked(state: &State, theme: Theme, frame: &mut Frame<'_>) {
     let areas = state.areas();
     draw_title(state, theme, frame.buffer_mut(), areas.title);
     let y = areas.left.y + areas.left.height / 2;
-    let text = "The vault is locked.";
-    let width = u16::try_from(text.width()).unwrap_or(0);
-    let x = areas.title.x + areas.title.width.saturating_sub(width) / 2;
-    put(
-        frame.buffer_mut(),
-        Rect::new(x, y, width, 1),
-        text,
-        theme.key(),
-    );
+    let mut lines = vec!["The vault is locked."];
+    if state.dialog.is_some() {
+        lines.push("What you typed is there again when you unlock it.");
+    }
+    for (y, text) in (y..areas.note.y).zip(lines) {
+        let width = u16::try_from(text.width()).unwrap_or(0);
+        let width = width.min(areas.title.width);
+        let x = areas.title.x + areas.title.width.saturating_sub(width) / 2;
+        let line = Rect::new(x, y, width, 1);
+        put(frame.buffer_mut(), line, text, theme.key());
+    }
     draw_note(state, theme, frame.buffer_mut(), areas.note);
     draw_keys(state, theme, frame.buffer_mut(), areas.keys);
 }

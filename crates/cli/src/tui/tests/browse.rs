@@ -153,6 +153,41 @@ fn a_vault_that_the_agent_let_go_is_forgotten_at_once() {
 }
 
 #[test]
+fn what_was_being_typed_is_there_again_when_the_vault_is_unlocked() {
+    let mut pilot = Pilot::new(SMALL);
+    pilot.go_to("mail");
+    pilot.typed("apassword\n");
+    pilot.typed("open sesame");
+    pilot.control('r');
+    pilot.shows("open sesame");
+    pilot.feed(Event::Locked);
+    pilot.hides("sesame");
+    pilot.shows("What you typed is there again when you unlock it.");
+    // Keys are not for it meanwhile.
+    pilot.typed("x");
+    pilot.feed(Event::Unlocked);
+    pilot.hides("sesame");
+    pilot.press(KeyCode::Enter);
+    assert_eq!(pilot.value("mail", "password").unwrap(), "open sesame");
+}
+
+#[test]
+fn what_the_vault_did_not_take_because_it_was_locked_is_not_lost() {
+    let mut pilot = Pilot::new(SMALL);
+    pilot.go_to("mail");
+    pilot.typed("auser\n");
+    pilot.typed("alice");
+    pilot.is_agent_locked = true;
+    pilot.press(KeyCode::Enter);
+    pilot.shows("The vault is locked");
+    pilot.is_agent_locked = false;
+    pilot.feed(Event::Unlocked);
+    pilot.shows("alice");
+    pilot.press(KeyCode::Enter);
+    assert_eq!(pilot.value("mail", "user").unwrap(), "alice");
+}
+
+#[test]
 fn a_person_locks_the_vault_for_all_programs() {
     let mut pilot = Pilot::new(SMALL);
     pilot.go_to("mail");
