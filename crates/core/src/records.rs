@@ -49,7 +49,8 @@ pub struct RecordContent {
     pub path: String,
     /// Its id.
     pub id: String,
-    /// Its fields that are set, in the order of their names.
+    /// Its fields that are set: user name and password first, notes last, and alike ones in the
+    /// order of their names.
     pub fields: Vec<FieldContent>,
 }
 
@@ -165,10 +166,25 @@ fn content_of(record: &ViewRecord<'_>) -> RecordContent {
             name,
         }
     });
+    let mut fields: Vec<_> = fields.collect();
+    fields.sort_by_cached_key(|field| place_of(role_of(&field.name)));
     RecordContent {
         path: text(&record.path),
         id: text(record.id.as_text()),
-        fields: fields.collect(),
+        fields,
+    }
+}
+
+/// Where people look for a field.
+const fn place_of(role: Option<FieldRole>) -> usize {
+    match role {
+        Some(FieldRole::User) => 0,
+        Some(FieldRole::Password) => 1,
+        Some(FieldRole::Otp) => 2,
+        Some(FieldRole::Url) => 3,
+        Some(FieldRole::Notes) => 6,
+        Some(_) => 4,
+        None => 5,
     }
 }
 
@@ -260,6 +276,25 @@ pub(crate) fn text(text: &Text) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_are_in_the_order_in_which_people_use_them() {
+        let mut vault = Vault::new();
+        let id = RecordId::from("1");
+        vault.create_record(id.clone(), "shop", 1).unwrap();
+        let ordered = [
+            "user", "Login", "password", "otp", "url", "tags", "a", "pin", "notes",
+        ];
+        for name in ordered {
+            vault.set(&id, name, "x", 2).unwrap();
+        }
+        let content = content(&vault, "shop").unwrap();
+        let names: Vec<_> = content.fields.iter().map(|field| &*field.name).collect();
+        assert_eq!(names[..2], ["Login", "user"], "alike ones by their names");
+        assert_eq!(names[2..], ordered[2..]);
+        let user = content.with_role(FieldRole::User).unwrap();
+        assert_eq!(user.name, "user");
+    }
 
     #[test]
     fn paths_are_in_the_order_in_which_people_look_for_them() {

@@ -1,5 +1,4 @@
-//! The record on the right: its fields in the order in which people use them, its one-time code, and
-//! which secrets are revealed.
+//! The record on the right: its fields, its one-time code, and which secrets are revealed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -73,10 +72,7 @@ pub(super) struct RecordLine {
 
 impl Open {
     /// A record with its password selected, which is what most people are here for.
-    pub(super) fn new(mut content: RecordContent) -> Self {
-        content
-            .fields
-            .sort_by_key(|field| place_of(role_of(&field.name)));
+    pub(super) fn new(content: RecordContent) -> Self {
         let mut open = Self {
             content,
             revealed: BTreeSet::new(),
@@ -347,19 +343,6 @@ fn ring(left: u64, period: u64) -> &'static str {
     let part = (left * parts).div_ceil(period.max(1));
     let part = usize::try_from(part).unwrap_or(RING.len());
     RING.get(part).copied().unwrap_or("●")
-}
-
-/// User name and password come first, notes last.
-const fn place_of(role: Option<FieldRole>) -> usize {
-    match role {
-        Some(FieldRole::User) => 0,
-        Some(FieldRole::Password) => 1,
-        Some(FieldRole::Otp) => 2,
-        Some(FieldRole::Url) => 3,
-        Some(FieldRole::Notes) => 6,
-        Some(_) => 4,
-        None => 5,
-    }
 }
 
 /// A line of a value in lines of so many columns, made safe to show.

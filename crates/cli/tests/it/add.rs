@@ -10,7 +10,7 @@ fn a_script_adds_a_login_in_one_command() {
     home.ok_with(&[&["add", "web/shop"], &options[..]].concat(), "one\n");
     assert_eq!(
         home.ok(&["show", "web/shop"]),
-        "password: one\nurl: https://shop.example/login\nuser: bob\n"
+        "user: bob\npassword: one\nurl: https://shop.example/login\n"
     );
     home.ok(&["undo"]);
     assert_eq!(home.ok(&["ls", "--flat"]), "", "it was one change");

@@ -114,7 +114,7 @@ fn store_never_duplicates_and_erase_keeps_the_history() {
     let show = |path: &str| home.answer(&["show", path]);
     assert_eq!(
         show("git/forge.example/alice"),
-        "password: new token\nurl: https://forge.example\nuser: alice\n"
+        "user: alice\npassword: new token\nurl: https://forge.example\n"
     );
     // The record that git wrote goes first, and the site's stays as it is.
     assert_eq!(

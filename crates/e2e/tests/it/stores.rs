@@ -111,10 +111,10 @@ fn what_gpg_opens_is_imported_and_the_rest_is_named() {
     }
     assert!(said.ok().contains("2 new"));
     let show = |path: &str| home.run(&["show", "--reveal", path]).ok();
-    assert_eq!(show("mine"), "password: one\nuser: bob\n");
+    assert_eq!(show("mine"), "user: bob\npassword: one\n");
     assert_eq!(
         show("team/web/yaml"),
-        "password: four\npin: 0123\nuser: alice\n"
+        "user: alice\npassword: four\npin: 0123\n"
     );
 
     let locked = home.path().join("locked");

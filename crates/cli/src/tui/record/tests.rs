@@ -24,7 +24,7 @@ fn texts(open: &Open, width: usize) -> Vec<String> {
 
 #[test]
 fn a_secret_is_masked_until_it_is_asked_for() {
-    let mut open = record(&[("password", "hunter", true), ("user", "bob", false)]);
+    let mut open = record(&[("user", "bob", false), ("password", "hunter", true)]);
     assert_eq!(texts(&open, 20), ["user:bob", "password:********"]);
     open.move_by(1);
     open.toggle();
@@ -38,7 +38,7 @@ fn a_secret_is_masked_until_it_is_asked_for() {
 
 #[test]
 fn a_code_is_below_its_secret_and_has_a_ring() {
-    let mut open = record(&[("otp", "x", true), ("user", "bob", false)]);
+    let mut open = record(&[("user", "bob", false), ("otp", "x", true)]);
     assert_eq!(
         texts(&open, 20),
         ["user:bob", "otp:********", "code:********"]
@@ -82,13 +82,13 @@ fn values_are_wrapped_and_act_on_no_terminal() {
 
 #[test]
 fn a_record_that_is_read_again_keeps_what_is_selected() {
-    let mut open = record(&[("password", "one", true), ("user", "bob", false)]);
+    let mut open = record(&[("user", "bob", false), ("password", "one", true)]);
     open.select(1);
     open.toggle();
     let later = record(&[
+        ("user", "bob", false),
         ("password", "two", true),
         ("otp", "x", true),
-        ("user", "bob", false),
     ]);
     open.read_again(later.content);
     assert_eq!(open.field().unwrap().name, "password");
