@@ -33,7 +33,7 @@ use crate::consent::Question;
 use crate::dialogs::Decision;
 
 /// The version of the frames. It is raised whenever a type that crosses is changed.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.

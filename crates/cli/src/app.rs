@@ -53,6 +53,8 @@ pub(crate) struct App {
     pub(crate) reason: Option<String>,
     /// How a value is copied.
     pub(crate) clipboard: ClipboardSettings,
+    /// The service that knows breached passwords.
+    pub(crate) breach_url: String,
     /// Whether a passphrase that a person types starts the agent.
     pub(crate) starts_agent: bool,
 }

@@ -194,6 +194,7 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
         sync: settings.sync(global.offline),
         holding: settings.holding(global.offline),
         clipboard: settings.clipboard(),
+        breach_url: settings.breach_url(),
         starts_agent: settings.starts_agent(),
         reason: global.reason.clone(),
     })

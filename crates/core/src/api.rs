@@ -48,7 +48,7 @@ use crate::shared_folder::{FolderReport, Sealing};
 use crate::size;
 use crate::state::State;
 use crate::sync_all::{
-    Occasion, SyncAnswer, SyncPreview, SyncRequest, Synced, preview, require_place,
+    Occasion, SyncAnswer, SyncPreview, SyncRequest, Synced, preview, require_online, require_place,
     sync_after_change, sync_all,
 };
 use crate::sync_setup::{self, ServerSetup, Ties, Untie, Untied};
@@ -372,6 +372,9 @@ impl VaultApi for Session {
     }
 
     fn audit(&mut self, rules: &AuditRules) -> Reply<Audit> {
+        if rules.online.is_some() {
+            require_online(self)?;
+        }
         audit(self.vault(), rules, self.now())
     }
 

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use zxcvbn::zxcvbn;
 
 use crate::answer::Reply;
+use crate::breach::range::RangeService;
 use crate::breach::{BreachList, Hash, hash_of};
 use crate::records::text;
 
@@ -34,6 +35,9 @@ pub struct AuditRules {
     pub old_before: Option<i64>,
     /// A list of the hashes of breached passwords: lines HASH:COUNT, sorted by their SHA-1 hashes.
     pub breached: Option<PathBuf>,
+    /// The address of a service that knows breached passwords. It gets the first five digits of the
+    /// hash of each password.
+    pub online: Option<String>,
 }
 
 /// What was found.
@@ -168,6 +172,11 @@ pub(crate) fn audit(vault: &Vault, rules: &AuditRules, now: i64) -> Reply<Audit>
     for password in &passwords {
         same.entry(password.hash).or_default().push(password);
     }
+    // What fails, fails before the long work.
+    let online = match &rules.online {
+        Some(address) => RangeService::new(address)?.counts(&same.keys().copied().collect())?,
+        None => BTreeMap::new(),
+    };
     let earlier = earlier_of(view.records());
     for (hash, group) in &same {
         let places = || group.iter().map(|password| password.place()).collect();
@@ -184,11 +193,10 @@ pub(crate) fn audit(vault: &Vault, rules: &AuditRules, now: i64) -> Reply<Audit>
             let other = text(&other.path);
             find(FindingKind::ReusedEarlier { other });
         }
-        if let Some(list) = &list {
-            let count = list.count(*hash)?;
-            if count > 0 {
-                find(FindingKind::Breached { count });
-            }
+        let in_list = list.as_ref().map_or(Ok(0), |list| list.count(*hash))?;
+        let count = online.get(hash).copied().unwrap_or(0).max(in_list);
+        if count > 0 {
+            find(FindingKind::Breached { count });
         }
         if let Some(guesses) = group.first().and_then(|one| weakness(one)) {
             find(FindingKind::Weak { guesses });

@@ -2,6 +2,8 @@
 //! lines of 40 hexadecimal digits, a colon and a number, in the order of the hashes. It may be as
 //! large as a disk: a search reads some forty lines and keeps none.
 
+pub(crate) mod range;
+
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;

@@ -15,6 +15,8 @@ use rustix::fs::OFlags;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::breach::range;
+
 /// The longest settings file that is read, in bytes.
 const FILE_LEN_MAX: u64 = 1024 * 1024;
 
@@ -115,6 +117,8 @@ pub struct Settings {
     pinentry: PinentrySection,
     #[serde(default)]
     consent: ConsentSection,
+    #[serde(default)]
+    audit: AuditSection,
 }
 
 /// When a terminal gets colours.
@@ -172,6 +176,29 @@ struct PinentrySection {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct ConsentSection {
     passphrase: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct AuditSection {
+    breach_url: Option<ServiceAddress>,
+}
+
+/// The address of a service that knows breached passwords.
+#[derive(Debug, Clone)]
+struct ServiceAddress(String);
+
+impl<'de> Deserialize<'de> for ServiceAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match range::check_address(&text) {
+            Ok(()) => Ok(Self(text)),
+            // What was typed stays out of the message.
+            Err(expected) => Err(D::Error::custom(format!(
+                "wrong address, expected {expected}"
+            ))),
+        }
+    }
 }
 
 /// A time such as `45s`, `15m`, `8h` or `1h 30m`, between two numbers of seconds.
@@ -338,6 +365,13 @@ impl Settings {
             clear_after: clear_after.map_or(Duration::from_secs(45), |set| set.0),
             osc52: osc52.unwrap_or(false),
         }
+    }
+
+    /// The address of the service that knows breached passwords.
+    #[must_use]
+    pub fn breach_url(&self) -> String {
+        let set = self.audit.breach_url.as_ref();
+        set.map_or_else(|| range::PUBLIC.to_owned(), |set| set.0.clone())
     }
 
     /// The program that asks a person where no terminal is.

@@ -9,21 +9,31 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::commands::sync::parse_since;
+use crate::meter::Meter;
 use crate::output::{NAME, NOTICE};
 use crate::report::plain;
 
 /// Find weak, reused, breached, old and expired passwords
 ///
 /// Finds addresses without encryption too. Lists the worst first, and ends with exit code 30 if
-/// there is anything. Nothing goes over a network, and no part of a password is shown.
+/// there is anything. No part of a password is shown, and without --online nothing goes over a
+/// network.
 ///
 /// With --breached, passwords are looked up in a list of lines HASH:COUNT that is sorted by the
 /// SHA-1 hashes, as Have I Been Pwned's downloader writes it. It is searched where it is.
+///
+/// With --online, the service of Have I Been Pwned is asked, or the one that the setting
+/// audit.breach-url names. It gets the first 5 of the 40 hexadecimal digits of the SHA-1 hash of each
+/// password, and sees your network address. Hundreds of breached passwords begin with the same 5
+/// digits; it cannot tell whether yours is one of them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Look passwords up in this list of breached ones
     #[arg(long, value_name = "FILE")]
     breached: Option<PathBuf>,
+    /// Ask a service about breached passwords; 5 digits of the hash of each leave this machine
+    #[arg(long, conflicts_with = "offline")]
+    online: bool,
     /// Passwords are old that were set before a date (2026-01-31), or 1y, 6mo or 90d ago [default:
     /// 5y]
     #[arg(long, value_name = "TIME", value_parser = parse_since)]
@@ -40,8 +50,13 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let rules = AuditRules {
         old_before: args.older_than.or_else(|| usual_rules().old_before),
         breached: args.breached.clone(),
+        online: args.online.then(|| app.breach_url.clone()),
     };
-    let found = plain(app.open()?.audit(&rules))?;
+    let mut vault = app.open()?;
+    let meter = Meter::start(&app.out, "judging the passwords");
+    let found = plain(vault.audit(&rules));
+    drop(meter);
+    let found = found?;
     if app.out.json {
         let findings: Vec<_> = found.findings.iter().map(object).collect();
         app.out.object(json!({
@@ -62,6 +77,7 @@ pub(crate) fn usual_rules() -> AuditRules {
     AuditRules {
         old_before: before.map(|before| before.timestamp().as_second()),
         breached: None,
+        online: None,
     }
 }
 

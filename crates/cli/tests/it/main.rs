@@ -13,6 +13,7 @@ mod inject;
 mod interrupted;
 mod memory;
 mod naming;
+mod online;
 mod run;
 mod scan;
 mod screen;

@@ -1,5 +1,7 @@
 //! The keys of a settings file: the one list of them.
 
+use crate::breach::range::PUBLIC;
+
 /// A key of a settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -47,7 +49,7 @@ const fn with_variable(name: &'static str, kind: Kind, variable: &'static str) -
 }
 
 /// All keys.
-pub const KEYS: [Key; 19] = [
+pub const KEYS: [Key; 20] = [
     with_variable("vault", Kind::Path, "PASSMATE_VAULT"),
     with_variable("profile", Kind::Text, "PASSMATE_PROFILE"),
     with_variable("passphrase-file", Kind::Path, "PASSMATE_PASSPHRASE_FILE"),
@@ -71,6 +73,7 @@ pub const KEYS: [Key; 19] = [
     key("clipboard.osc52", Kind::Switch, Some("false")),
     key("pinentry.program", Kind::Text, None),
     key("consent.passphrase", Kind::Switch, Some("false")),
+    key("audit.breach-url", Kind::Text, Some(PUBLIC)),
 ];
 
 /// Keys of which a file may have one.
@@ -186,8 +189,9 @@ mod tests {
             let clipboard = settings.clipboard();
             let holding = settings.holding(false);
             format!(
-                "{color:?} {clipboard:?} {holding:?} {}",
-                settings.starts_agent()
+                "{color:?} {clipboard:?} {holding:?} {} {}",
+                settings.starts_agent(),
+                settings.breach_url()
             )
         });
         assert_eq!(set, unset);

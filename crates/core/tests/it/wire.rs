@@ -945,6 +945,7 @@ fn what_an_audit_found_crosses() {
     check([AuditRules {
         old_before: Some(-1),
         breached: Some("/a".into()),
+        online: Some("https://a".to_owned()),
     }]);
     let kinds = [
         FindingKind::Breached { count: u64::MAX },

@@ -186,6 +186,7 @@ pub(crate) fn an_audit_names_what_should_be_changed<I: Implementation>() {
     let rules = AuditRules {
         breached: Some(list),
         old_before: Some(0),
+        online: None,
     };
     let audit = vault.audit(&rules).unwrap();
     let kinds: Vec<_> = audit
@@ -206,9 +207,20 @@ pub(crate) fn an_audit_names_what_should_be_changed<I: Implementation>() {
     assert_eq!((audit.records, audit.passwords), (3, 3));
     let missing = AuditRules {
         breached: Some(dir.path().join("none")),
-        ..rules
+        ..rules.clone()
     };
     assert_eq!(kind_of(vault.audit(&missing)), ProblemKind::File);
+    // Nobody answers there, and nothing would be sent in the clear to another machine.
+    for (address, kind) in [
+        ("http://127.0.0.1:1/", ProblemKind::Network),
+        ("http://192.0.2.1/", ProblemKind::Usage),
+    ] {
+        let online = AuditRules {
+            online: Some(address.to_owned()),
+            ..rules.clone()
+        };
+        assert_eq!(kind_of(vault.audit(&online)), kind, "{address}");
+    }
 }
 
 pub(crate) fn records_of_a_kind_and_secret_values_come_in_one_call<I: Implementation>() {

@@ -1,5 +1,7 @@
 //! Syncs with a shared folder, and what they need of a person.
 
+use passmate_core::audit::AuditRules;
+
 use super::*;
 
 /// Two vaults that share a folder.
@@ -233,6 +235,11 @@ pub(crate) fn offline_forbids_every_call_that_needs_the_network<I: Implementatio
         ProblemKind::Network
     );
     assert_eq!(kind_of(vault.preview_sync()), ProblemKind::Network);
+    let online = AuditRules {
+        online: Some("http://192.0.2.1/".to_owned()),
+        ..AuditRules::default()
+    };
+    assert_eq!(kind_of(vault.audit(&online)), ProblemKind::Network);
     assert_eq!(
         kind_of(vault.rotate(Reason::Loss, None, &consent)),
         ProblemKind::Network
