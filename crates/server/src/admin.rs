@@ -10,6 +10,7 @@ mod import_spr;
 mod invite;
 mod limits;
 mod log;
+mod migrate_store;
 mod running;
 mod users;
 
@@ -60,9 +61,11 @@ impl From<StoreError> for Failure {
             StoreError::InUse { .. }
             | StoreError::Restoring { .. }
             | StoreError::Engine(EngineError::Busy) => Code::InUse,
+            StoreError::NotEmpty { .. } => Code::Exists,
             StoreError::Missing { .. } | StoreError::NoDatabase { .. } => Code::NotFound,
             StoreError::NewerSchema { .. }
             | StoreError::OlderSchema { .. }
+            | StoreError::Unfinished { .. }
             | StoreError::NotOfPostgres { .. } => Code::NotSupported,
             StoreError::NotOurs { .. } | StoreError::Engine(EngineError::Damaged(_)) => {
                 Code::Damaged
@@ -138,6 +141,7 @@ enum Admin {
     Restore(backup::RestoreArgs),
     Verify(backup::VerifyArgs),
     ImportSpr(import_spr::ImportSprArgs),
+    MigrateStore(migrate_store::MigrateStoreArgs),
     #[command(subcommand)]
     Limits(limits::Limits),
     Log(log::LogArgs),
@@ -203,7 +207,7 @@ impl App {
     /// Says on standard error which place a command speaks of.
     fn say_place(&self, command: &Admin) {
         let place = match command {
-            Admin::Config(_) => return,
+            Admin::Config(_) | Admin::MigrateStore(_) => return,
             Admin::Verify(args) if args.is_of_file() => return,
             Admin::Cert(_) | Admin::Limits(_) => {
                 format!("data dir {}", self.config.data_dir.display())
@@ -343,6 +347,7 @@ fn try_run(matches: &ArgMatches, environment: Environment) -> Result<(), Failure
         Admin::Restore(args) => backup::restore(&app, &sources, &args),
         Admin::Verify(args) => backup::verify(&app, &args),
         Admin::ImportSpr(args) => import_spr::run(&app, &args),
+        Admin::MigrateStore(args) => migrate_store::run(&app, &args),
         Admin::Limits(command) => limits::run(&app, &command),
         Admin::Log(args) => log::run(&app, &args),
     }

@@ -35,6 +35,7 @@ mod readers;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+pub(crate) mod transfer;
 mod url;
 mod writer;
 
@@ -60,6 +61,7 @@ pub use operator::{
 pub use postgres::{Postgres, PostgresReader, PostgresUrl};
 pub(crate) use sqlite::schema_newest;
 pub use sqlite::{Sqlite, SqliteReader};
+pub use transfer::{AccountRow, WholeAccount};
 pub use url::{BadStoreUrl, StoreUrl};
 
 /// The proof that a change is durable. A clean close of a connection requires one.

@@ -75,6 +75,11 @@ pub enum StoreError {
     Open { path: PathBuf, cause: String },
     #[error("the file system of {} is read-only", path.display())]
     ReadOnly { path: PathBuf },
+    #[error("{store} has accounts already")]
+    NotEmpty { store: String },
+    /// A migration or a restore has not ended.
+    #[error("{store} has taken in only a part of another store")]
+    Unfinished { store: String },
     /// A database server could lose what it confirms.
     #[error("the database {store} does not keep what it confirms: {cause}")]
     NotDurable { store: String, cause: String },
@@ -138,6 +143,13 @@ impl StoreError {
             Self::ReadOnly { .. } => {
                 "the system makes it read-only when the disk fails: look at its log (`journalctl \
                  -k`), copy the data dir to another disk, and give the copy with --data-dir"
+            }
+            Self::NotEmpty { .. } => {
+                "give an empty database, so that nothing is overwritten; nothing was changed"
+            }
+            Self::Unfinished { .. } => {
+                "repeat the `migrate-store` or `restore` that was interrupted, or begin anew with \
+                 an empty database"
             }
             Self::NotDurable { .. } => {
                 "turn the setting on, or add durability=unchecked to the URL of a store that may be \

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use passmate_proto::{AccountNumber, AuthToken};
 
+use super::transfer::{AccountRow, WholeAccount};
 use super::{AuthHash, StoreError};
 use crate::clock::DAY;
 
@@ -52,6 +53,21 @@ pub trait Inspector: Send {
     /// # Errors
     /// The store cannot be read at all.
     fn check_texts(&self, finding: &mut dyn FnMut(String)) -> Result<(), StoreError>;
+
+    /// The rows of accounts whose numbers are after one, and not after another, by number: at most so
+    /// many. The schema must be the newest.
+    fn rows(
+        &self,
+        after: [u8; 8],
+        until: Option<[u8; 8]>,
+        most: usize,
+    ) -> Result<Vec<AccountRow>, StoreError>;
+
+    /// An account with its btoken. The schema must be the newest.
+    ///
+    /// # Errors
+    /// [`EngineError::Damaged`](super::EngineError::Damaged) if the btoken does not match its checksum.
+    fn whole(&self, number: AccountNumber) -> Result<Option<WholeAccount>, StoreError>;
 
     /// Copies the store, as it is at one moment and without deleted bytes, into a new SQLite file:
     /// the form that a backup has for every engine. A server may use the store at the same time.
@@ -156,6 +172,7 @@ pub enum Action {
     Salvage,
     Restore,
     ImportSpr,
+    MigrateStore,
 }
 
 impl Action {
@@ -177,6 +194,7 @@ impl Action {
             Self::Salvage => "backup --salvage",
             Self::Restore => "restore",
             Self::ImportSpr => "import-spr",
+            Self::MigrateStore => "migrate-store",
         }
     }
 }

@@ -22,6 +22,7 @@ mod database;
 mod engine;
 mod error;
 mod inspector;
+mod intake;
 mod invited;
 mod operator;
 mod reader;
@@ -33,6 +34,7 @@ mod url;
 
 pub use engine::Postgres;
 pub(super) use inspector::PostgresInspector;
+pub(super) use intake::{EmptyPostgres, PostgresIntake};
 pub(super) use operator::PostgresOperator;
 pub use reader::PostgresReader;
 pub use url::PostgresUrl;

@@ -7,6 +7,7 @@ mod content;
 mod copy;
 mod engine;
 mod error;
+mod intake;
 mod lock;
 mod operator;
 mod reader;
@@ -19,6 +20,8 @@ pub(crate) use engine::tests::make_first_schema;
 
 pub(super) use copy::OfflineSqlite;
 pub use engine::Sqlite;
+pub(super) use intake::SqliteIntake;
+pub(super) use lock::{lock_file, lock_path};
 pub(super) use operator::{SqliteInspector, SqliteOperator};
 pub use reader::SqliteReader;
 pub(crate) use schema::schema_newest;

@@ -2,11 +2,15 @@
 //! contracts, so that a new engine is a folder, and a variant here.
 
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::postgres::{PostgresInspector, PostgresOperator};
-use super::sqlite::{OfflineSqlite, SqliteInspector, SqliteOperator};
+use super::postgres::{EmptyPostgres, PostgresInspector, PostgresIntake, PostgresOperator};
+use super::sqlite::{
+    OfflineSqlite, SqliteInspector, SqliteIntake, SqliteOperator, lock_file, lock_path,
+};
+use super::transfer::Intake;
 use super::{
     Actor, Inspector, OfflineStore, Operator, Postgres, PostgresUrl, Sqlite, Store, StoreError,
 };
@@ -79,18 +83,38 @@ impl StoreUrl {
         }
     }
 
-    /// Locks out servers and commands, so that the store can be replaced.
+    /// Locks out servers and commands, so that the store can be replaced. A PostgreSQL database is
+    /// not replaced: it must be empty.
     ///
     /// # Errors
     /// [`StoreError::InUse`] if a server or a command uses the store.
     pub fn take_offline(&self) -> Result<Box<dyn OfflineStore>, StoreError> {
         match self {
             Self::Sqlite(path) => Ok(Box::new(OfflineSqlite::lock(path)?)),
-            Self::Postgres(_) => Err(StoreError::NotOfPostgres {
-                what: "be replaced by a backup",
-                instead: "restore into an empty database with the tools of PostgreSQL \
-                    (`pg_restore`, pgBackRest), and start the servers with its --store",
-            }),
+            Self::Postgres(url) => Ok(Box::new(EmptyPostgres::find(url)?)),
+        }
+    }
+
+    /// Opens a store to take in another one, or makes it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if a server uses it, where that is known; others as in [`StoreError`].
+    pub(crate) fn intake(&self) -> Result<Box<dyn Intake>, StoreError> {
+        match self {
+            Self::Sqlite(path) => Ok(Box::new(SqliteIntake::open(path)?)),
+            Self::Postgres(url) => Ok(Box::new(PostgresIntake::open(url)?)),
+        }
+    }
+
+    /// Keeps servers from the store, until the file is closed. `None` if nobody can say on this machine
+    /// whether a server uses it.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if a server uses it.
+    pub(crate) fn lock_out_servers(&self) -> Result<Option<File>, StoreError> {
+        match self {
+            Self::Sqlite(path) => lock_file(lock_path(path)).map(Some),
+            Self::Postgres(_) => Ok(None),
         }
     }
 

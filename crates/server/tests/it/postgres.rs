@@ -248,14 +248,73 @@ fn a_server_does_not_start_without_its_database() {
     failed(&listed, 1, "the database cannot be used");
     let shown = String::from_utf8_lossy(&listed.stderr).into_owned();
     assert!(!shown.contains("hunter2"), "{shown}");
-    let backup = dir.path().join("backup");
-    let backup = backup.to_str().unwrap();
+}
+
+#[test]
+fn a_store_moves_into_postgres_while_its_server_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let (from, to) = (dir.path().join("passmate.db"), cluster.url());
+    let from = format!("sqlite:{}", from.display());
+    let secret = dir.path().join("url");
+    std::fs::write(&secret, format!("{to}\n")).unwrap();
+    let secret = format!("@{}", secret.display());
+    let migrate = || operate(dir.path(), &["migrate-store", &from, &secret]);
+    let program = start(dir.path(), &[]);
+    let accounts: Vec<Account> = (0..3).map(|_| Account::new(&program)).collect();
+    failed(&migrate(), 8, "may be in use");
+    let mut command = crate::support::command(dir.path());
+    let early = command.args(["--listen", "127.0.0.1:0", "--store", &to]);
+    early.env("PASSMATE_SERVER_DATA_DIR", dir.path().join("other"));
+    failed(&early.output().unwrap(), 1, "only a part of another store");
+    assert!(accounts.iter().all(|account| account.update(&program)));
+    program.stop();
+    let text = ok(migrate());
+    assert!(text.starts_with("3 accounts copied, 0 removed"), "{text}");
+    assert!(text.contains("have the same hash"), "{text}");
+    failed(&migrate(), 12, "has accounts already");
     let program = serve(&dir, &cluster, 5);
-    program.create(b"sealed");
-    let backed_up = operate(dir.path(), &["backup", backup, "--store", &cluster.url()]);
-    failed(
-        &backed_up,
-        24,
-        "a store in PostgreSQL cannot be copied into a file",
-    );
+    for account in &accounts {
+        assert!(
+            account.update(&program),
+            "the certificate and the accounts are the same"
+        );
+    }
+    let log = ok(operate(dir.path(), &["log", "--store", &to]));
+    assert!(log.contains("migrate-store"), "{log}");
+}
+
+#[test]
+fn a_backup_of_postgres_is_restored_into_either_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 5);
+    let account = Account::new(&program);
+    assert!(account.update(&program));
+    let file = dir.path().join("backup");
+    let file = file.to_str().unwrap();
+    let backed_up = ok(operate(
+        dir.path(),
+        &["backup", file, "--store", &cluster.url()],
+    ));
+    assert!(backed_up.contains("1 accounts"), "{backed_up}");
+    ok(operate(dir.path(), &["verify", file]));
+    let restore = |store: &str| operate(dir.path(), &["restore", file, "--store", store]);
+    failed(&restore(&cluster.url()), 12, "has accounts already");
+    cluster.sql_of("postgres", "CREATE DATABASE other");
+    let other = cluster.url().replace("/passmate", "/other");
+    let database = format!("sqlite:{}", dir.path().join("restored.db").display());
+    program.stop();
+    for store in [other.as_str(), database.as_str()] {
+        let text = ok(restore(store));
+        assert!(text.contains("restored 1 accounts"), "{text}");
+        let program = start(dir.path(), &["--store", store]);
+        account.check(&program.fetch(account.number).unwrap());
+        assert!(account.update(&program));
+        // The next one restores what was backed up.
+        account.confirmed.store(1, Ordering::SeqCst);
+        let log = ok(operate(dir.path(), &["log", "--store", store]));
+        assert!(log.contains("restore"), "{log}");
+        program.stop();
+    }
 }

@@ -60,6 +60,25 @@ pub(super) async fn record(
     Ok(id)
 }
 
+/// Stores a row of another store as it is.
+pub(super) async fn put(connection: &Connection, record: &Audited) -> Result<(), Fault> {
+    let sql =
+        "INSERT INTO passmate.audit (id, at, uid, username, sudo_uid, action, account, detail)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    let account = record.account.as_ref().map(|one| one.as_bytes().as_slice());
+    let params: [Param<'_>; 8] = [
+        (&record.id, Type::INT8),
+        (&record.actor.at, Type::INT8),
+        (&i64::from(record.actor.uid), Type::INT8),
+        (&record.actor.user.as_deref().map(cut), Type::TEXT),
+        (&record.actor.sudo_uid.map(i64::from), Type::INT8),
+        (&cut(&record.action), Type::TEXT),
+        (&account, Type::BYTEA),
+        (&cut(&record.detail), Type::TEXT),
+    ];
+    connection.execute(sql, &params).await.map(drop)
+}
+
 /// Replaces the detail of a row, where a command takes several transactions.
 pub(super) async fn update(connection: &Connection, id: i64, detail: &str) -> Result<(), Fault> {
     let sql = "UPDATE passmate.audit SET detail = $2 WHERE id = $1";

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use passmate_proto::AccountNumber;
 use tokio_postgres::types::Type;
 
-use super::audit;
 use super::batch::{self, Attempt, give_up};
 use super::connection::{Connection, Param};
 use super::database::{Database, Line};
@@ -14,6 +13,7 @@ use super::error::Fault;
 use super::reader::PostgresReader;
 use super::schema::migrate;
 use super::url::PostgresUrl;
+use super::{audit, intake};
 use crate::clock::day_of;
 use crate::store::{
     Change, Created, Deleted, Engine, EngineError, Notes, Outcome, Replaced, StoreError,
@@ -37,6 +37,22 @@ impl Postgres {
     /// # Errors
     /// See [`StoreError`].
     pub fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
+        let mut opened = Self::open_unfinished(url)?;
+        let database = Arc::clone(&opened.line.database);
+        let is_unfinished = database.wait(async {
+            let connection = opened.line.get().await?;
+            intake::is_unfinished(connection).await
+        });
+        if is_unfinished.map_err(Fault::of_read)? {
+            return Err(StoreError::Unfinished {
+                store: url.to_string(),
+            });
+        }
+        Ok(opened)
+    }
+
+    /// Opens a database that may not have taken in all of another store.
+    pub(super) fn open_unfinished(url: &PostgresUrl) -> Result<Self, StoreError> {
         let database = Database::new(url)?;
         let mut line = Line::new(Arc::clone(&database));
         database.wait(async {

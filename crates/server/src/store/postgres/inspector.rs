@@ -8,14 +8,14 @@ use passmate_proto::AccountNumber;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::audit;
 use super::batch::number_of;
 use super::connection::{Connection, Param, get};
 use super::database::Database;
 use super::error::Fault;
 use super::reader::array;
-use super::schema;
 use super::url::PostgresUrl;
+use super::{audit, intake, schema};
+use crate::store::transfer::{AccountRow, WholeAccount};
 use crate::store::{
     Account, Audited, AuthHash, Checksum, EngineError, Inspector, Invite, Opening, StoreError, Sum,
     Unused,
@@ -229,12 +229,21 @@ impl Inspector for PostgresInspector {
         Ok(())
     }
 
-    fn copy_to(&self, _path: &Path) -> Result<(), StoreError> {
-        Err(StoreError::NotOfPostgres {
-            what: "be copied into a file",
-            instead: "use `pg_dump --schema=passmate`, or a backup of the whole database server \
-                (pg_basebackup, pgBackRest)",
-        })
+    fn rows(
+        &self,
+        after: [u8; 8],
+        until: Option<[u8; 8]>,
+        most: usize,
+    ) -> Result<Vec<AccountRow>, StoreError> {
+        self.look(intake::rows(&self.connection, after, until, most))
+    }
+
+    fn whole(&self, number: AccountNumber) -> Result<Option<WholeAccount>, StoreError> {
+        self.look(intake::whole(&self.connection, number))
+    }
+
+    fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        self.copy_to_file(path)
     }
 
     fn salvage_to(&self, _path: &Path, _lost: &mut dyn FnMut(String)) -> Result<(), StoreError> {

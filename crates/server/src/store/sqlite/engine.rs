@@ -14,6 +14,7 @@ use super::audit;
 use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::content::set_content;
 use super::error::fault;
+use super::intake::is_unfinished;
 use super::lock::{lock_file, lock_path};
 use super::reader::SqliteReader;
 use super::revision::{REVISION, stored};
@@ -55,6 +56,17 @@ impl Sqlite {
     /// # Errors
     /// See [`StoreError`]; a database that cannot be opened is not changed.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let opened = Self::open_unfinished(path)?;
+        if is_unfinished(&opened.connection).map_err(fault)? {
+            return Err(StoreError::Unfinished {
+                store: path.display().to_string(),
+            });
+        }
+        Ok(opened)
+    }
+
+    /// Opens a database that may not have taken in all of another store.
+    pub(super) fn open_unfinished(path: &Path) -> Result<Self, StoreError> {
         let failed = |cause: String| StoreError::Open {
             path: path.to_owned(),
             cause,
@@ -79,6 +91,10 @@ impl Sqlite {
             log_pages: 0,
             _lock: lock,
         })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether the path still names the file that is open.

@@ -8,7 +8,7 @@ use crate::files::{self, LockMode, Locking, with_suffix};
 use crate::store::StoreError;
 
 /// The lock of the server that uses the database.
-pub(super) fn lock_path(path: &Path) -> PathBuf {
+pub(in crate::store) fn lock_path(path: &Path) -> PathBuf {
     with_suffix(path, ".lock")
 }
 
@@ -19,7 +19,7 @@ pub(super) fn restore_lock_path(path: &Path) -> PathBuf {
 
 /// # Errors
 /// [`StoreError::InUse`] if another process has the lock.
-pub(super) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
+pub(in crate::store) fn lock_file(path: PathBuf) -> Result<File, StoreError> {
     match files::lock(&path, LockMode::Exclusive) {
         Ok(Locking::Taken(file)) => Ok(file),
         Ok(Locking::Held) => Err(StoreError::InUse { path }),

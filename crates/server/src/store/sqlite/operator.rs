@@ -13,10 +13,11 @@ use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
 use super::engine::{TotalsChange, expire};
 use super::error::fault;
 use super::lock::{lock_file_shared, restore_lock_path};
-use super::schema::{AUDIT, DISABLED, INVITES, NOTES, schema_of};
+use super::schema::{AUDIT, DISABLED, INVITES, NOTES, schema_newest, schema_of};
 use super::sql::{one, run, text, unsigned};
-use super::{audit, check, copy};
+use super::{audit, check, copy, intake};
 use crate::clock::{day_of, utc};
+use crate::store::transfer::{AccountRow, WholeAccount};
 use crate::store::{
     Access, Account, Action, Actor, Audited, AuthHash, EngineError, ForeignAccount, Inspector,
     Invite, Opening, Operator, StoreError, Sum, Unrecorded, Unused,
@@ -58,6 +59,16 @@ impl SqliteInspector {
             connection,
             _lock: lock,
         })
+    }
+}
+
+impl SqliteInspector {
+    fn need_newest(&self) -> Result<(), StoreError> {
+        let (found, needed) = (self.schema()?, schema_newest());
+        match found == needed {
+            true => Ok(()),
+            false => Err(StoreError::OlderSchema { found, needed }),
+        }
     }
 }
 
@@ -154,6 +165,21 @@ impl Inspector for SqliteInspector {
 
     fn check_texts(&self, finding: &mut dyn FnMut(String)) -> Result<(), StoreError> {
         check::check_texts(&self.connection, finding)
+    }
+
+    fn rows(
+        &self,
+        after: [u8; 8],
+        until: Option<[u8; 8]>,
+        most: usize,
+    ) -> Result<Vec<AccountRow>, StoreError> {
+        self.need_newest()?;
+        Ok(intake::rows(&self.connection, after, until, most)?)
+    }
+
+    fn whole(&self, number: AccountNumber) -> Result<Option<WholeAccount>, StoreError> {
+        self.need_newest()?;
+        Ok(intake::whole(&self.connection, number)?)
     }
 
     fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
