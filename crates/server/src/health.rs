@@ -92,9 +92,14 @@ pub(crate) enum LastBackup {
     MadeAt(i64),
 }
 
-impl From<Option<i64>> for LastBackup {
-    fn from(made_at: Option<i64>) -> Self {
-        made_at.map_or(Self::NoneKnown, Self::MadeAt)
+impl LastBackup {
+    /// What is known of the backups of a store. Where it is a database that others may back up, the
+    /// absence of our own says nothing.
+    pub(crate) fn known(made_at: Option<i64>, is_elsewhere: bool) -> Option<Self> {
+        match made_at {
+            Some(made_at) => Some(Self::MadeAt(made_at)),
+            None => (!is_elsewhere).then_some(Self::NoneKnown),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::config::{Config, ConfigError, ListenHost, Registration, Sources};
 use crate::control;
 use crate::exit::Code;
 use crate::files::disk_of;
-use crate::health::{self, Connections, Facts};
+use crate::health::{self, Connections, Facts, LastBackup};
 use crate::limits::rate::ExemptUse;
 use crate::store::StoreError;
 use crate::text::printable;
@@ -123,7 +123,12 @@ fn facts(config: &Config, identity: Option<&Identity>, newest_change: Option<i64
         certificate_not_after: identity.map(|identity| identity.not_after),
         key_changed_at: identity
             .and_then(|identity| key_changed_at(config.notes_folder(), identity.pin)),
-        backup: has_store.then(|| last_backup(config.notes_folder()).into()),
+        backup: has_store
+            .then(|| {
+                let is_elsewhere = config.store.file().is_none();
+                LastBackup::known(last_backup(config.notes_folder()), is_elsewhere)
+            })
+            .flatten(),
         disk: folder.and_then(|folder| disk_of(folder).ok()),
         newest_change,
         connections: Some(Connections {
@@ -184,6 +189,13 @@ fn notes(config: &Config) -> Vec<String> {
         "this cannot be checked from here: nothing between clients and this server may end TLS"
             .to_owned(),
     ];
+    if config.store.file().is_none() {
+        notes.push(
+            "this cannot be checked from here: whether the database is backed up, and whether it \
+             has a standby"
+                .to_owned(),
+        );
+    }
     let before = now() - health::UNUSED_DAYS * DAY;
     let unused = config
         .store

@@ -52,7 +52,7 @@ fn another_key_is_found_for_two_weeks() {
 #[test]
 fn a_backup_is_old_after_two_days() {
     let backup = |made_at: Option<i64>| Facts {
-        backup: Some(made_at.into()),
+        backup: LastBackup::known(made_at, false),
         ..facts()
     };
     check(&backup(Some(NOW - 2 * DAY)), &[]);
@@ -182,4 +182,14 @@ fn the_alert_rules_have_the_same_thresholds() {
 
     let full = TurnedAway::ConnectionsMax.name();
     assert!(expression("PassmateTurnsAway").contains(&format!("reason=\"{full}\"")));
+}
+
+#[test]
+fn backups_of_a_database_elsewhere_are_not_known_here() {
+    assert_eq!(LastBackup::known(None, true), None);
+    assert_eq!(LastBackup::known(None, false), Some(LastBackup::NoneKnown));
+    assert_eq!(
+        LastBackup::known(Some(5), true),
+        Some(LastBackup::MadeAt(5))
+    );
 }

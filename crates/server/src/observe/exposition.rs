@@ -213,18 +213,20 @@ pub(crate) fn write(counts: &Counts, gauges: &Gauges) -> String {
             "Bytes of the store's files.",
             sample.store_bytes,
         );
-        page.one(
-            "passmate_disk_free_bytes",
-            "gauge",
-            "Free bytes on the store's disk.",
-            sample.disk.free,
-        );
-        page.one(
-            "passmate_disk_size_bytes",
-            "gauge",
-            "The size of the store's disk in bytes.",
-            sample.disk.size,
-        );
+        if let Some(disk) = sample.disk {
+            page.one(
+                "passmate_disk_free_bytes",
+                "gauge",
+                "Free bytes on the store's disk.",
+                disk.free,
+            );
+            page.one(
+                "passmate_disk_size_bytes",
+                "gauge",
+                "The size of the store's disk in bytes.",
+                disk.size,
+            );
+        }
         if let Some(last) = sample.last_backup {
             page.one(
                 "passmate_last_backup_time_seconds",

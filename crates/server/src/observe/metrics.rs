@@ -157,8 +157,11 @@ pub(crate) struct Sample {
     pub(crate) btoken_bytes: u64,
     /// Bytes of the store's files.
     pub(crate) store_bytes: u64,
-    pub(crate) disk: Disk,
+    /// None if the store is not on this machine.
+    pub(crate) disk: Option<Disk>,
     pub(crate) last_backup: Option<i64>,
+    /// The store is a database that others may back up.
+    pub(crate) is_elsewhere: bool,
 }
 
 /// Values that are read at the moment of a scrape.
@@ -376,15 +379,20 @@ impl Counts {
 /// Reads the size of the store and of its disk. It may block as long as the disk does. `notes` is
 /// the folder that says when the last backup was made.
 pub(super) fn look(store: &StoreUrl, notes: &Path) -> Option<Sample> {
-    let sum = store.inspector().and_then(|store| store.sum()).ok()?;
+    let inspector = store.inspector().ok()?;
+    let sum = inspector.sum().ok()?;
     let disk = store.folder().and_then(|folder| disk_of(folder).ok());
     Some(Sample {
         at: now(),
         accounts: sum.accounts,
         btoken_bytes: sum.btoken_bytes,
-        store_bytes: store.size_on_disk(),
-        disk: disk.unwrap_or_default(),
+        store_bytes: inspector
+            .size()
+            .ok()?
+            .unwrap_or_else(|| store.size_on_disk()),
+        disk,
         last_backup: crate::backup::last_backup(notes),
+        is_elsewhere: store.file().is_none(),
     })
 }
 

@@ -8,7 +8,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use super::latencies::Latencies;
 use super::metrics::{Counts, Gauges, Slot};
 use crate::clock::{DAY, utc};
-use crate::health::{self, Facts, Finding, LastError, show_bytes, show_duration};
+use crate::health::{self, Facts, Finding, LastBackup, LastError, show_bytes, show_duration};
 use crate::text::printable;
 use plot::{plot_bars, plot_lines};
 
@@ -73,8 +73,10 @@ fn facts(counts: &Counts, gauges: &Gauges, at: i64) -> Facts {
         now: at,
         certificate_not_after: gauges.certificate_not_after,
         key_changed_at: gauges.key_changed_at,
-        backup: counts.sample.map(|sample| sample.last_backup.into()),
-        disk: counts.sample.map(|sample| sample.disk),
+        backup: counts
+            .sample
+            .and_then(|sample| LastBackup::known(sample.last_backup, sample.is_elsewhere)),
+        disk: counts.sample.and_then(|sample| sample.disk),
         damaged: gauges.commits.damaged,
         exempt: Some(gauges.exempt),
         last_error: counts.errors.back().map(|seen| LastError {
@@ -185,11 +187,14 @@ fn storage(counts: &Counts, hours: &[Slot]) -> Markup {
         (plot_lines(&[&sizes], "Bytes of all sealed vaults in the last week"))
         (axis("7 days ago", "now"))
     };
-    let note = format!(
-        "{} of files, {} free on the disk",
-        show_bytes(sample.store_bytes),
-        show_bytes(sample.disk.free)
-    );
+    let files = show_bytes(sample.store_bytes);
+    let note = match sample.disk {
+        Some(disk) => format!(
+            "{files} of files, {} free on the disk",
+            show_bytes(disk.free)
+        ),
+        None => format!("{files} in the database"),
+    };
     wide_card("Storage", &note, body)
 }
 

@@ -40,6 +40,11 @@ pub trait Inspector: Send {
     /// The totals that the store keeps.
     fn sum(&self) -> Result<Sum, StoreError>;
 
+    /// Bytes of the store on the disks of its own server. `None` if it is files of this machine.
+    fn size(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
     /// Verifies the whole store: its structure, every btoken against its hash and length, and the
     /// totals. Calls `finding` for each fault. A server may use the store at the same time.
     ///

@@ -70,15 +70,19 @@ impl Account {
     }
 }
 
-/// The status of the answer about readiness.
+/// The answer about readiness.
 fn readiness(program: &Program) -> String {
+    get(program, "/health/ready")
+}
+
+fn get(program: &Program, path: &str) -> String {
     let line = program
         .greeting
         .lines()
         .find_map(|line| line.strip_prefix("status page http://"));
     let address = line.unwrap().trim_end_matches('/');
     let mut stream = TcpStream::connect(address).unwrap();
-    let request = "GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -317,4 +321,24 @@ fn a_backup_of_postgres_is_restored_into_either_engine() {
         assert!(log.contains("restore"), "{log}");
         program.stop();
     }
+}
+
+#[test]
+fn page_and_check_claim_nothing_about_a_disk_that_is_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 5);
+    until("it has looked at the store", || {
+        get(&program, "/metrics").contains("\npassmate_accounts 0\n")
+    });
+    let page = get(&program, "/");
+    assert!(page.contains("in the database"), "{page}");
+    assert!(!page.contains("No backup is known"), "{page}");
+    let metrics = get(&program, "/metrics");
+    assert!(!metrics.contains("passmate_disk_"), "{metrics}");
+    assert!(!metrics.contains("\npassmate_store_bytes 0\n"), "{metrics}");
+    let checked = operate(dir.path(), &["check", "--store", &cluster.url()]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(text.contains("whether the database is backed up"), "{text}");
+    assert!(!text.contains("no backup is known"), "{text}");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::super::metrics::{Finished, Metrics, Sample};
 use super::*;
 use crate::ended::Ended;
+use crate::files::Disk;
 use crate::limits::TurnedAway;
 
 fn full() -> String {
@@ -26,6 +27,7 @@ fn full() -> String {
     metrics.note_turned_away(TurnedAway::SourcePaused);
     metrics.note_sample(Sample {
         last_backup: Some(5),
+        disk: Some(Disk::default()),
         ..Sample::default()
     });
     write(

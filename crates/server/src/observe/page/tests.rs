@@ -44,7 +44,7 @@ fn the_page_names_what_needs_attention() {
     metrics.note_sample(Sample {
         at,
         accounts: 1_234_567,
-        disk: Disk { free: 5, size: 100 },
+        disk: Some(Disk { free: 5, size: 100 }),
         last_backup: Some(at - 3 * DAY),
         ..Sample::default()
     });
@@ -132,10 +132,10 @@ fn a_busy_week_fits_on_the_page() {
         accounts: 9_640,
         btoken_bytes: 800 << 20,
         store_bytes: 990 << 20,
-        disk: Disk {
+        disk: Some(Disk {
             free: 41 << 30,
             size: 60 << 30,
-        },
+        }),
         ..Sample::default()
     };
     for hour in (0..168_i64).rev() {

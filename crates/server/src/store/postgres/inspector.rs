@@ -220,6 +220,17 @@ impl Inspector for PostgresInspector {
         })
     }
 
+    fn size(&self) -> Result<Option<u64>, StoreError> {
+        self.look(async {
+            let sql = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+                 FROM pg_catalog.pg_class AS c
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                 WHERE n.nspname = 'passmate' AND c.relkind = 'r'";
+            let size = get(&self.connection.one(sql, &[]).await?, 0)?;
+            Ok(Some(unsigned(size)))
+        })
+    }
+
     fn check(&self, finding: &mut dyn FnMut(String)) -> Result<Sum, StoreError> {
         self.look(self.check_all(finding))
     }
