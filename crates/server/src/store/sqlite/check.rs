@@ -42,9 +42,15 @@ fn check_structure(
     connection: &Connection,
     finding: &mut dyn FnMut(String),
 ) -> Result<(), StoreError> {
-    let mut statement = connection
-        .prepare("PRAGMA integrity_check(100)")
-        .map_err(fault)?;
+    // It compiles what the schema says of each column, so a damaged schema fails here.
+    let mut statement = match connection.prepare("PRAGMA integrity_check(100)") {
+        Ok(statement) => statement,
+        Err(error) => {
+            let cause = damage(error)?;
+            finding(format!("the structure of the file is unreadable: {cause}"));
+            return Ok(());
+        }
+    };
     let lines = statement
         .query_map([], |row| row.get::<_, String>(0))
         .map_err(fault)?;
