@@ -10,6 +10,9 @@ use passmate_testkit::wire::{End, TOKEN, reset};
 
 use crate::support::{Program, failed, ok, operate, start, text};
 
+/// The length of a page of the store.
+const PAGE_LEN: usize = 16 << 10;
+
 /// A store with three accounts, of which the btoken of the second is on damaged pages.
 struct Damaged {
     accounts: [[u8; 8]; 3],
@@ -18,19 +21,19 @@ struct Damaged {
 impl Damaged {
     fn make(dir: &Path) -> Self {
         let program = start(dir, &[]);
-        let accounts = [1_u8, 2, 3].map(|byte| program.create(&[byte; 40_000]));
+        let accounts = [1_u8, 2, 3].map(|byte| program.create(&[byte; 100_000]));
         program.stop();
         let file = dir.join("passmate.db");
         let store = std::fs::read(&file).unwrap();
         let file = OpenOptions::new().write(true).open(file).unwrap();
         // The pages of a long btoken form a chain: each has the number of the next at its head.
         let is_of_second = |page: &[u8]| page[100..].iter().all(|byte| *byte == 2);
-        let pages: Vec<usize> = (0..store.len() / 4096)
-            .filter(|page| is_of_second(&store[page * 4096..(page + 1) * 4096]))
+        let pages: Vec<usize> = (0..store.len() / PAGE_LEN)
+            .filter(|page| is_of_second(&store[page * PAGE_LEN..(page + 1) * PAGE_LEN]))
             .collect();
         assert!(pages.len() >= 5);
         for page in &pages {
-            let place = u64::try_from(page * 4096).unwrap();
+            let place = u64::try_from(page * PAGE_LEN).unwrap();
             file.write_all_at(&[0x7F; 4], place).unwrap();
         }
         Self { accounts }
@@ -51,7 +54,7 @@ fn a_damaged_account_harms_no_other() {
     } = Damaged::make(dir.path());
     let program = start(dir.path(), &[]);
     assert!(!resets(&program, second), "its pages cannot be freed");
-    assert_eq!(program.fetch(first).unwrap(), [1; 40_000]);
+    assert_eq!(program.fetch(first).unwrap(), [1; 100_000]);
     program.replace(third, b"newer");
     assert!(resets(&program, first));
     // The operator unlinks it, beside the running server.
@@ -83,8 +86,8 @@ fn what_is_whole_is_salvaged_and_restored() {
     ok(operate(dir.path(), &["restore", text(&file), "--force"]));
     ok(operate(dir.path(), &["verify"]));
     let program = start(dir.path(), &[]);
-    assert_eq!(program.fetch(first).unwrap(), [1; 40_000]);
-    assert_eq!(program.fetch(third).unwrap(), [3; 40_000]);
+    assert_eq!(program.fetch(first).unwrap(), [1; 100_000]);
+    assert_eq!(program.fetch(third).unwrap(), [3; 100_000]);
     assert!(program.fetch(second).is_none());
 }
 

@@ -13,8 +13,13 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::error::fault;
 use super::schema::check_is_ours;
+use super::sql::signed;
 use crate::store::{EngineError, StoreError};
 
+/// The length of a page in a database that is made now, in bytes. Longer ones cost fewer system calls
+/// for a btoken, and more bytes for a short one. An earlier database keeps its own, which was 4 KiB,
+/// until it is restored from a backup.
+pub(super) const PAGE_LEN: usize = 16 << 10;
 /// How long closing waits for readers.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
 
@@ -27,6 +32,8 @@ pub(super) fn open_to_write(path: &Path, busy: Duration) -> Result<Connection, S
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(busy)?;
+        // It is without effect on a database that has pages, but for the copies that it makes.
+        connection.pragma_update(None, "page_size", signed(PAGE_LEN))?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.execute_batch("PRAGMA wal_autocheckpoint = 0;")?;
         Ok(connection)

@@ -11,7 +11,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, params, params_from_iter};
 use sha2::{Digest, Sha256};
 
-use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
+use super::connection::{Checkpoint, PAGE_LEN, checkpoint, open_to_write, prepare_close};
 use super::engine::{BUSY_TIMEOUT, TotalsChange, note_sync};
 use super::error::fault;
 use super::lock::{lock_file, lock_path, restore_lock_path};
@@ -33,7 +33,8 @@ pub(super) fn copy_to(connection: &Connection, path: &Path) -> Result<(), StoreE
     // SQLite fills an empty file, and would make one that others can read.
     files::create_new(path).map_err(cannot_open(path))?;
     connection
-        .execute("VACUUM INTO ?1", [name])
+        .pragma_update(None, "page_size", signed(PAGE_LEN))
+        .and_then(|()| connection.execute("VACUUM INTO ?1", [name]))
         .map_err(|error| match error.sqlite_error_code() {
             Some(ErrorCode::CannotOpen) => failed(error.to_string()),
             _ => fault(error).into(),

@@ -11,7 +11,7 @@ use passmate_proto::AccountNumber;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::audit;
-use super::connection::{Checkpoint, checkpoint, open_to_write, prepare_close};
+use super::connection::{Checkpoint, PAGE_LEN, checkpoint, open_to_write, prepare_close};
 use super::content::set_content;
 use super::error::fault;
 use super::intake::is_unfinished;
@@ -34,6 +34,9 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const TIDY_TIMEOUT: Duration = Duration::from_millis(50);
 /// The log is moved into the database when it has this many pages, as SQLite would do by itself.
 const LOG_PAGES_MAX: usize = 1000;
+/// The memory for pages that a transaction changes, in KiB. A transaction that changes more writes them
+/// to the log one by one.
+const CACHE_KIB: i64 = 8 << 10;
 /// The number of statements that stay prepared.
 pub(super) const STATEMENTS: usize = 32;
 
@@ -44,6 +47,7 @@ pub struct Sqlite {
     path: PathBuf,
     /// The file that was opened.
     file: FileId,
+    page_len: usize,
     /// About how many pages the log has got since it was moved into the database.
     log_pages: usize,
     /// Held as long as the database is open.
@@ -77,8 +81,13 @@ impl Sqlite {
 
         let mut connection = open_to_write(path, BUSY_TIMEOUT)?;
         connection
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA temp_store = MEMORY;")
+            .execute_batch(&format!(
+                "PRAGMA journal_mode = WAL;
+                 PRAGMA temp_store = MEMORY;
+                 PRAGMA cache_size = -{CACHE_KIB};"
+            ))
             .map_err(of_sqlite)?;
+        let page_len: i64 = one(&connection, "PRAGMA page_size", []).map_err(of_sqlite)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         migrate(&mut connection).map_err(of_sqlite)?;
         // From here on there is a log, whose name must survive a power cut too.
@@ -88,6 +97,7 @@ impl Sqlite {
             connection,
             path: path.to_owned(),
             file,
+            page_len: usize::try_from(page_len).unwrap_or(PAGE_LEN),
             log_pages: 0,
             _lock: lock,
         })
@@ -121,7 +131,10 @@ impl Sqlite {
         totals.write(&transaction).map_err(fault)?;
         // With synchronous = FULL this returns after the log was flushed.
         transaction.commit().map_err(fault)?;
-        self.log_pages += changes.iter().map(log_pages).sum::<usize>();
+        let pages = changes
+            .iter()
+            .map(|change| log_pages(change, self.page_len));
+        self.log_pages += pages.sum::<usize>();
         // Nobody would find what is confirmed in a file without a name.
         self.check_place()?;
         Ok(outcomes)
@@ -150,15 +163,14 @@ fn not_rolled_back() -> EngineError {
 }
 
 /// About as many pages of the log as a change takes.
-fn log_pages(change: &Change) -> usize {
-    const PAGE_LEN: usize = 4096;
+fn log_pages(change: &Change, page_len: usize) -> usize {
     /// Those of the account, the index and the totals.
     const OTHERS: usize = 6;
     let len = match change {
         Change::Create { btoken, .. } | Change::ReplaceIf { btoken, .. } => btoken.bytes().len(),
         Change::Delete { .. } | Change::Expire { .. } | Change::Probe => 0,
     };
-    len / PAGE_LEN + OTHERS
+    len / page_len.max(1) + OTHERS
 }
 
 impl Engine for Sqlite {

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use passmate_proto::AccountNumber;
 
+use super::super::connection::PAGE_LEN;
 use crate::files::with_suffix;
 use crate::store::sqlite::{Sqlite, SqliteInspector};
 use crate::store::{
@@ -87,7 +88,7 @@ fn a_flipped_bit_anywhere_is_harmless_or_found() {
     };
     let mut of_btokens = 0;
     // The whole header, the beginning of each page, and a sample of the rest.
-    let is_tried = |place: &usize| place % 4096 < 120 || place.is_multiple_of(37);
+    let is_tried = |place: &usize| place % PAGE_LEN < 120 || place.is_multiple_of(61);
     for place in (0..whole.len()).filter(is_tried) {
         let mut flipped = whole.clone();
         flipped[place] ^= 1 << (place % 8);

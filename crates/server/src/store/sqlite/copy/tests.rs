@@ -3,7 +3,9 @@ use std::path::Path;
 use passmate_proto::AccountNumber;
 use rusqlite::Connection;
 
+use super::super::connection::PAGE_LEN;
 use super::super::schema::schema_newest;
+use super::super::sql::one;
 use crate::store::sqlite::{Sqlite, SqliteInspector};
 use crate::store::{Admission, AuthHash, Btoken, Change, Engine, Inspector, Sum};
 
@@ -102,4 +104,24 @@ fn a_copy_is_the_store_at_one_moment() {
     copied.check(&mut |finding| panic!("{finding}")).unwrap();
     assert_eq!(store.sum().unwrap().accounts, 2);
     assert!(store.copy_to(&copy).is_err(), "the file exists already");
+}
+
+#[test]
+fn an_earlier_store_keeps_its_pages_and_its_copy_has_longer_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, copy) = (dir.path().join("passmate.db"), dir.path().join("copy.db"));
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("PRAGMA page_size = 4096; PRAGMA journal_mode = WAL;")
+        .unwrap();
+    let mut engine = Sqlite::open(&path).unwrap();
+    engine.commit(&[create(1)]).unwrap();
+    let store = SqliteInspector::open(&path).unwrap();
+    store.copy_to(&copy).unwrap();
+    let page_len = |path: &Path| -> usize {
+        let connection = Connection::open(path).unwrap();
+        let len: i64 = one(&connection, "PRAGMA page_size", []).unwrap();
+        usize::try_from(len).unwrap()
+    };
+    assert_eq!((page_len(&path), page_len(&copy)), (4096, PAGE_LEN));
 }

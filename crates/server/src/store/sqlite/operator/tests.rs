@@ -1,6 +1,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
+use super::super::connection::PAGE_LEN;
 use super::super::engine::Sqlite;
 use super::*;
 use sha2::Digest as _;
@@ -161,8 +162,8 @@ fn a_damaged_record_prevents_no_change() {
         .write(true)
         .open(path(&dir))
         .unwrap();
-    file.write_all_at(&[0xEE; 4096], u64::from(page - 1) * 4096)
-        .unwrap();
+    let place = u64::from(page - 1) * PAGE_LEN as u64;
+    file.write_all_at(&[0xEE; PAGE_LEN], place).unwrap();
     let mut operator = self::operator(&dir);
     let number = AccountNumber::from_bytes([1; 8]).unwrap();
     assert!(operator.delete_account(number).unwrap());
