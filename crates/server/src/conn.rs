@@ -11,14 +11,15 @@
 
 mod read_ahead;
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use passmate_proto::{
-    Ending, Input, Layout, Request, ServerConfig as MachineConfig, ServerMachine, ServerPhase,
+    Ending, Input, Layout, Output, Request, ServerConfig as MachineConfig, ServerMachine,
+    ServerPhase,
 };
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -43,9 +44,8 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 /// How long a confirmation may take when the session has timed out: the client should learn of a
 /// change that was committed in time.
 const CONFIRM_TIME_MAX: Duration = Duration::from_secs(5);
-/// The length of a TLS record. The outputs of one step are joined up to this length; longer ones
-/// are written without a copy.
-const RECORD_LEN: usize = 16 << 10;
+/// How much TLS encrypts before it writes: a btoken of 64 KiB and its length as one write.
+const ENCRYPTED_LEN_MAX: usize = 72 << 10;
 
 /// A client of which nothing is known yet. Boxed where it is passed on, because a future keeps space
 /// for its arguments to its end.
@@ -182,8 +182,12 @@ async fn shake_hands<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let accept =
-        TlsAcceptor::from(Arc::clone(&settings.certificate.tls)).accept(ReadAhead::new(io));
+    let accept = TlsAcceptor::from(Arc::clone(&settings.certificate.tls)).accept_with(
+        ReadAhead::new(io),
+        |tls| {
+            tls.set_buffer_limit(Some(ENCRYPTED_LEN_MAX));
+        },
+    );
     let accepted = tokio::select! {
         accepted = timeout_at(until, accept) => accepted,
         () = handshake.dropped() => return Err(Ended::HandshakeDropped),
@@ -364,31 +368,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
 
     /// Sends the pending output of the machine as one write; false if there is none.
     async fn write(&mut self) -> Result<bool, Cut> {
-        let mut joined = Vec::new();
-        let mut is_any = false;
-        while let Some(output) = self.machine.poll_output() {
-            is_any = true;
-            let bytes = output.as_ref();
-            let space = RECORD_LEN.saturating_sub(joined.len());
-            let (head, rest) = bytes.split_at(space.min(bytes.len()));
-            joined.extend_from_slice(head);
-            if !rest.is_empty() {
-                self.write_all(&joined).await?;
-                self.write_all(rest).await?;
-                joined.clear();
-            }
+        let outputs: Vec<Output> = std::iter::from_fn(|| self.machine.poll_output()).collect();
+        if outputs.is_empty() {
+            return Ok(false);
         }
-        if is_any {
-            self.write_all(&joined).await?;
-            self.flush().await?;
-        }
-        Ok(is_any)
+        let mut slices: Vec<IoSlice<'_>> = outputs
+            .iter()
+            .map(|output| IoSlice::new(output.as_ref()))
+            .collect();
+        self.write_all(&mut slices).await?;
+        self.flush().await?;
+        Ok(true)
     }
 
-    async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Cut> {
-        while !bytes.is_empty() {
+    async fn write_all(&mut self, mut slices: &mut [IoSlice<'_>]) -> Result<(), Cut> {
+        // Removes empty ones at the front.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
             let revoked = self.fetched.as_ref().and_then(Fetched::revoked);
-            let write = self.tls.write(bytes);
+            let write = self.tls.write_vectored(slices);
             // Each write that takes some bytes restarts the idle timeout.
             let idle = self.limits.idle_timeout;
             let len = unless_in_the_way(write, idle, revoked, self.handshake.as_ref()).await?;
@@ -399,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Exchange<'_, S> {
             if let Some(fetched) = &self.fetched {
                 fetched.note_sent(len);
             }
-            bytes = bytes.get(len..).unwrap_or_default();
+            IoSlice::advance_slices(&mut slices, len);
         }
         Ok(())
     }
