@@ -16,8 +16,11 @@ use super::{Admission, Change, Engine, EngineError, Notes, Outcome, StoreError};
 /// first change waits.
 const BATCH_LEN_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 64 << 20;
-/// How long a commit waits for announced changes, which then share its flush.
+/// How long a commit waits for announced changes, which then share its flush: so long for each
+/// [`ANNOUNCED`], and never longer than the most.
 const WINDOW: Duration = Duration::from_micros(300);
+const WINDOW_MAX: Duration = Duration::from_micros(1500);
+const ANNOUNCED: usize = 8;
 /// Deleted and replaced bytes are removed after this time without a change.
 pub(super) const TIDY_IDLE: Duration = Duration::from_secs(1);
 /// Under constant load, deleted bytes are removed after this time. A failed attempt is repeated
@@ -105,8 +108,9 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
     pub(super) fn run(&mut self, waiting: &Mutex<mpsc::Receiver<Job>>) {
         while let Some(first) = self.next(waiting) {
             // A single device is confirmed at once, because there is no other to wait for.
-            if self.expected.load(Ordering::Relaxed) > 0 {
-                std::thread::sleep(WINDOW);
+            let announced = self.expected.load(Ordering::Relaxed);
+            if announced > 0 {
+                std::thread::sleep(window(announced));
             }
             let batch = self.gather(first, waiting);
             self.commit(batch);
@@ -290,6 +294,13 @@ impl<E: Engine, F: Fn(&StoreError)> Writer<E, F> {
         self.pulse.is_failed.store(true, Ordering::Relaxed);
         (self.on_fatal)(&StoreError::Engine(error.clone()));
     }
+}
+
+/// How long to wait for so many changes. With more of them the wait is longer, because the disk may
+/// take less time for a flush than they take to come.
+fn window(announced: usize) -> Duration {
+    let times = u32::try_from(announced.div_ceil(ANNOUNCED)).unwrap_or(u32::MAX);
+    WINDOW.saturating_mul(times).min(WINDOW_MAX)
 }
 
 fn are_answers(outcomes: &[Outcome], changes: &[Change]) -> bool {
