@@ -7,10 +7,12 @@ use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (720, 360);
 const INK: RGBColor = RGBColor(110, 118, 129);
-const COLORS: [RGBColor; 3] = [
+const COLORS: [RGBColor; 5] = [
     RGBColor(31, 111, 235),
     RGBColor(219, 109, 40),
     RGBColor(46, 160, 67),
+    RGBColor(163, 113, 247),
+    RGBColor(139, 148, 158),
 ];
 
 /// A named line of points.
@@ -34,6 +36,25 @@ pub(crate) fn draw_log(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> anyh
         labels,
         lines,
         (least.max(1e-9)..greatest).log_scale(),
+        0.0..top(lines),
+        SeriesLabelPosition::UpperLeft,
+    )
+}
+
+/// Draws lines over two logarithmic axes.
+pub(crate) fn draw_log_both(
+    path: &Path,
+    labels: &Labels<'_>,
+    lines: &[Line],
+) -> anyhow::Result<()> {
+    let (least, greatest) = extent(lines, |point| point.0);
+    let (lowest, _) = extent(lines, |point| point.1);
+    draw(
+        path,
+        labels,
+        lines,
+        (least.max(1e-9)..greatest).log_scale(),
+        (lowest.max(1e-9) / 1.5..top(lines) * 1.5).log_scale(),
         SeriesLabelPosition::UpperLeft,
     )
 }
@@ -47,6 +68,7 @@ pub(crate) fn draw_linear(path: &Path, labels: &Labels<'_>, lines: &[Line]) -> a
         labels,
         lines,
         least..greatest,
+        0.0..top(lines),
         SeriesLabelPosition::LowerLeft,
     )
 }
@@ -60,27 +82,34 @@ fn extent(lines: &[Line], of: impl Fn((f64, f64)) -> f64) -> (f64, f64) {
     })
 }
 
-fn draw<X>(
+/// A little more than the greatest value.
+fn top(lines: &[Line]) -> f64 {
+    extent(lines, |point| point.1).1 * 1.1
+}
+
+fn draw<X, Y>(
     path: &Path,
     labels: &Labels<'_>,
     lines: &[Line],
     x: X,
+    y: Y,
     names: SeriesLabelPosition,
 ) -> anyhow::Result<()>
 where
     X: AsRangedCoord<Value = f64>,
     X::CoordDescType: ValueFormatter<f64>,
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: ValueFormatter<f64>,
 {
     let failed =
         |error: &dyn std::fmt::Display| anyhow::anyhow!("cannot draw {}: {error}", path.display());
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
-    let top = extent(lines, |point| point.1).1 * 1.1;
     let mut chart = ChartBuilder::on(&area)
         .caption(labels.title, ("sans-serif", 18).into_font().color(&INK))
         .margin(12)
         .x_label_area_size(44)
         .y_label_area_size(64)
-        .build_cartesian_2d(x, 0.0..top)
+        .build_cartesian_2d(x, y)
         .map_err(|error| failed(&error))?;
     chart
         .configure_mesh()

@@ -30,6 +30,7 @@ mod report;
 mod run;
 mod soak;
 mod vault;
+mod versions;
 
 use std::path::PathBuf;
 
@@ -62,6 +63,8 @@ enum Command {
     Keep(keep::Args),
     /// Measure how large a vault becomes in ten years if each record is edited once a day
     Growth,
+    /// Measure servers of several versions beside each other, and draw them in one plot
+    Versions(versions::Args),
     /// Measure how long a newcomer waits for the first build; takes minutes, and both processors
     FirstBuild(first_build::Args),
     #[command(hide = true)]
@@ -94,6 +97,7 @@ fn main() -> anyhow::Result<()> {
         Command::Attack(args) => attack::run(&args),
         Command::Keep(args) => keep::run(&args),
         Command::Growth => growth::run(),
+        Command::Versions(args) => versions::run(&args),
         Command::FirstBuild(args) => first_build::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Fill {
