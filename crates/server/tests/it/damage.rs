@@ -105,11 +105,11 @@ fn a_damaged_account_is_pruned_with_the_others() {
     drop(database);
     let prune = ["account", "prune", "--older-than", "30d", "--yes"];
     let pruned = ok(operate(dir.path(), &prune));
-    assert_eq!(pruned, "3 accounts with 120000 bytes are deleted\n");
+    assert_eq!(pruned, "3 accounts with 300000 bytes are deleted\n");
     assert_eq!(ok(operate(dir.path(), &["account", "list"])), "");
     let log = ok(operate(dir.path(), &["log"]));
     assert!(
-        log.ends_with("account prune  3 accounts, 120000 bytes\n"),
+        log.ends_with("account prune  3 accounts, 300000 bytes\n"),
         "{log}"
     );
 }

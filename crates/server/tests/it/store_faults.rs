@@ -20,7 +20,7 @@ use crate::support::{Program, start};
 /// checkpoints between the commits.
 const BTOKEN_LEN: usize = 1_500_000;
 /// Changes in each run with long btokens.
-const CHANGES: u8 = 8;
+const CHANGES: u8 = 12;
 /// The calls whose failure the log must call one of the disk.
 const OF_THE_DISK: [&str; 4] = ["pread64", "pwrite64", "fdatasync", "ftruncate"];
 /// Runs at the same time: most of their time is spent waiting.

@@ -32,8 +32,8 @@ use crate::store::{
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long tidying waits for readers. It is not urgent, and changes wait behind it.
 const TIDY_TIMEOUT: Duration = Duration::from_millis(50);
-/// The log is moved into the database when it has this many pages, as SQLite would do by itself.
-const LOG_PAGES_MAX: usize = 1000;
+/// The log is moved into the database when it has this many pages: 8 MiB.
+const LOG_PAGES_MAX: usize = 512;
 /// The memory for pages that a transaction changes, in KiB. A transaction that changes more writes them
 /// to the log one by one.
 const CACHE_KIB: i64 = 8 << 10;

@@ -188,7 +188,7 @@ fn the_log_is_moved_before_it_gets_long() {
     }
     let log_len = crate::files::with_suffix(&path(&dir), "-wal");
     let log_len = std::fs::metadata(log_len).unwrap().len();
-    assert!(log_len < 20_000_000, "{log_len}");
+    assert!(log_len < 12_000_000, "{log_len}");
 }
 
 #[test]
