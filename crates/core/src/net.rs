@@ -18,6 +18,7 @@ use passmate_vault::Account;
 
 use crate::net::trust::{CaError, Sighting, TlsTrust};
 pub use address::{Address, AddressError};
+pub(crate) use connect::describe;
 
 /// How long a client waits.
 #[derive(Debug, Clone, Copy)]

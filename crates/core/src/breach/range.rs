@@ -17,6 +17,7 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::Hash;
 use crate::escape::escape;
+use crate::net::describe;
 use crate::problem::{Problem, ProblemKind};
 
 /// The service of Have I Been Pwned.
@@ -150,7 +151,11 @@ impl RangeService {
 
     /// The hashes with this begin that the service knows, and how often each stood in a breach.
     fn ask(&self, begin: &str) -> Result<BTreeMap<Hash, u64>, Problem> {
-        let failed = |error: ureq::Error| self.problem(&error.to_string());
+        let failed = |error: ureq::Error| match error {
+            ureq::Error::Io(error) => self.problem(&describe(&error)),
+            ureq::Error::Timeout(_) => self.problem("no answer in time"),
+            error => self.problem(&error.to_string()),
+        };
         let request = self.agent.get(format!("{}{begin}", self.address));
         let mut response = request
             .header("Add-Padding", "true")

@@ -84,7 +84,7 @@ fn resolve(address: &Address, patience: Duration) -> Result<Vec<SocketAddr>, Con
 }
 
 /// An error of the system in few words.
-pub(super) fn describe(error: &io::Error) -> String {
+pub(crate) fn describe(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".to_owned(),

@@ -64,6 +64,11 @@ fn the_agent() {
 }
 
 #[test]
+fn keys_of_ssh() {
+    check_transcript("transcripts/ssh.md");
+}
+
+#[test]
 fn scripts() {
     check_transcript("transcripts/scripts.md");
 }
