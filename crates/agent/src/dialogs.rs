@@ -51,7 +51,8 @@ impl fmt::Debug for Window {
 }
 
 impl Window {
-    /// Asks: see [`Dialogs::decide`].
+    /// Asks whether a secret may be used. `text` says by whom and for what; it must be escaped. The
+    /// window closes when `is_over` says that nobody waits for the answer any more.
     ///
     /// # Errors
     /// The person took too long, or the program failed or was ended by somebody else.
@@ -62,7 +63,7 @@ impl Window {
         is_over: &dyn Fn() -> bool,
     ) -> Result<Decision, Problem> {
         match &self.check {
-            None => self.dialogs.decide(text, a_while, is_over),
+            None => self.dialogs.decide_by_button(text, a_while, is_over),
             Some(check) => self.dialogs.decide_by_passphrase(text, check, is_over),
         }
     }
@@ -98,14 +99,7 @@ impl Dialogs {
     /// # Errors
     /// The person gave up, took too long, or the program failed.
     pub fn passphrase(&self, prompt: &str) -> Result<Passphrase, Problem> {
-        let ask = || {
-            let mut pinentry = self.start(&|| false)?;
-            pinentry.set("SETPROMPT", prompt)?;
-            let reply = pinentry.ask("GETPIN", "")?;
-            pinentry.end()?;
-            Ok(reply)
-        };
-        match ask().map_err(|error: io::Error| self.failed(&error.to_string()))? {
+        match self.ask(&[("SETPROMPT", prompt)], "GETPIN", &|| false)? {
             Reply::Done(typed) => Ok(Passphrase::from(typed.as_str().to_owned())),
             Reply::Failed(CANCELED) => Err(Problem::new(
                 ProblemKind::Cancelled,
@@ -116,28 +110,20 @@ impl Dialogs {
         }
     }
 
-    /// Asks whether a secret may be used. `text` says by whom and for what; it must be escaped. The
-    /// window closes when `is_over` says that nobody waits for the answer any more.
-    ///
-    /// # Errors
-    /// The person took too long, or the program failed or was ended by somebody else.
-    pub fn decide(
+    /// Asks whether a secret may be used, by the buttons of a window.
+    fn decide_by_button(
         &self,
         text: &str,
         a_while: &str,
         is_over: &dyn Fn() -> bool,
     ) -> Result<Decision, Problem> {
-        let ask = || {
-            let mut pinentry = self.start(is_over)?;
-            pinentry.set("SETDESC", text)?;
-            pinentry.set("SETOK", "Allow once")?;
-            pinentry.set("SETNOTOK", a_while)?;
-            pinentry.set("SETCANCEL", "Refuse")?;
-            let reply = pinentry.ask("CONFIRM", "")?;
-            pinentry.end()?;
-            Ok(reply)
-        };
-        match ask().map_err(|error: io::Error| self.failed(&error.to_string()))? {
+        let texts = [
+            ("SETDESC", text),
+            ("SETOK", "Allow once"),
+            ("SETNOTOK", a_while),
+            ("SETCANCEL", "Refuse"),
+        ];
+        match self.ask(&texts, "CONFIRM", is_over)? {
             Reply::Done(_) => Ok(Decision::Once),
             Reply::Failed(NOT_CONFIRMED) => Ok(Decision::ForAWhile),
             Reply::Failed(CANCELED) => Ok(Decision::Refused),
@@ -152,21 +138,17 @@ impl Dialogs {
         check: &Check,
         is_over: &dyn Fn() -> bool,
     ) -> Result<Decision, Problem> {
+        let mut texts = vec![
+            ("SETDESC", text),
+            ("SETPROMPT", "Master passphrase:"),
+            ("SETOK", "Allow once"),
+            ("SETCANCEL", "Refuse"),
+        ];
         for attempt in 0..TRIES {
-            let ask = || {
-                let mut pinentry = self.start(is_over)?;
-                pinentry.set("SETDESC", text)?;
-                pinentry.set("SETPROMPT", "Master passphrase:")?;
-                pinentry.set("SETOK", "Allow once")?;
-                pinentry.set("SETCANCEL", "Refuse")?;
-                if attempt > 0 {
-                    pinentry.set("SETERROR", "Wrong passphrase")?;
-                }
-                let reply = pinentry.ask("GETPIN", "")?;
-                pinentry.end()?;
-                Ok(reply)
-            };
-            match ask().map_err(|error: io::Error| self.failed(&error.to_string()))? {
+            if attempt == 1 {
+                texts.push(("SETERROR", "Wrong passphrase"));
+            }
+            match self.ask(&texts, "GETPIN", is_over)? {
                 Reply::Done(typed) if check(&Passphrase::from(typed.as_str().to_owned())) => {
                     return Ok(Decision::Once);
                 }
@@ -176,6 +158,26 @@ impl Dialogs {
             }
         }
         Err(self.failed("the passphrase was wrong each time"))
+    }
+
+    /// Opens a window with these texts, and waits for what a person does with it. It closes when
+    /// `is_over` says that nobody waits for them any more.
+    fn ask(
+        &self,
+        texts: &[(&str, &str)],
+        request: &str,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Reply, Problem> {
+        let ask = || {
+            let mut pinentry = self.start(is_over)?;
+            for (command, text) in texts {
+                pinentry.set(command, text)?;
+            }
+            let reply = pinentry.ask(request, "")?;
+            pinentry.end()?;
+            Ok(reply)
+        };
+        ask().map_err(|error: io::Error| self.failed(&error.to_string()))
     }
 
     fn start<'a>(&self, is_over: &'a dyn Fn() -> bool) -> io::Result<Pinentry<'a>> {

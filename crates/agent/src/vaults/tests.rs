@@ -1,10 +1,10 @@
 //! Locking in time, several calls, and what other programs store.
 
-use passmate_core::answer::Consent;
+use passmate_core::answer::{Consent, Halt, Need};
 use passmate_core::api::VaultApi;
 use passmate_core::edit::Edit;
 use passmate_core::shared_folder::Sealing;
-use passmate_core::sync_all::SyncRequest;
+use passmate_core::sync_all::{SyncOutcome, SyncRequest};
 use passmate_vault::format::container::Params;
 use tempfile::TempDir;
 
