@@ -7,15 +7,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::{self, FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::LogFormat;
 
-/// What the TLS library says about strangers' bytes is of no use to an operator.
-const FILTER_DEFAULT: &str = "info,rustls=off";
 /// A lasting condition is logged once in this time.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
@@ -48,22 +47,27 @@ impl<W: Write> Write for Lossy<W> {
 
 /// What RUST_LOG asks for. A word that is no level would count as the name of a module, and
 /// everything else would be off.
-fn filter_of(asked: &str) -> Result<EnvFilter, String> {
+fn filter_of(asked: &str) -> Result<Targets, String> {
     let is_level_or_module = |word: &str| {
         word.parse::<LevelFilter>().is_ok()
-            || word.contains(['=', '[', ':'])
+            || word.contains(['=', ':'])
             || word == env!("CARGO_CRATE_NAME")
     };
-    match asked
-        .split(',')
-        .map(str::trim)
-        .find(|word| !is_level_or_module(word))
-    {
+    let words: Vec<&str> = asked.split(',').map(str::trim).collect();
+    match words.iter().find(|word| !is_level_or_module(word)) {
         Some(word) => Err(format!(
             "`{word}` is not error, warn, info, debug, trace or off"
         )),
-        None => EnvFilter::try_new(asked).map_err(|error| error.to_string()),
+        None => words.join(",").parse().map_err(|error| format!("{error}")),
     }
+}
+
+/// The filter without a valid RUST_LOG.
+fn filter_default() -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::INFO)
+        // What the TLS library says about strangers' bytes is of no use to an operator.
+        .with_target("rustls", LevelFilter::OFF)
 }
 
 /// Whether standard error is the journal of systemd, which has a time and a level of its own for
@@ -113,26 +117,32 @@ pub(crate) fn init(format: LogFormat) {
     let (filter, mistake) = match asked.as_deref().map(filter_of) {
         Some(Ok(filter)) => (filter, None),
         // A mistake in RUST_LOG must not keep the server from starting.
-        Some(Err(error)) => (EnvFilter::new(FILTER_DEFAULT), Some(error)),
-        None => (EnvFilter::new(FILTER_DEFAULT), None),
+        Some(Err(error)) => (filter_default(), Some(error)),
+        None => (filter_default(), None),
     };
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        // The filter decides.
+        .with_max_level(LevelFilter::TRACE)
         // It would write its own errors to standard error, and panic if that fails.
         .log_internal_errors(false)
         .with_writer(|| Lossy(io::stderr()));
     let _ = match format {
         LogFormat::Text if is_journal() => {
-            log.with_ansi(false).event_format(JournalFormat).try_init()
+            let log = log.with_ansi(false).event_format(JournalFormat);
+            log.finish().with(filter).try_init()
         }
         LogFormat::Text => log
             .with_target(false)
             .with_ansi(io::stderr().is_terminal())
+            .finish()
+            .with(filter)
             .try_init(),
         LogFormat::Json => log
             .json()
             .flatten_event(true)
             .with_current_span(false)
+            .finish()
+            .with(filter)
             .try_init(),
     };
     if let Some(error) = mistake {
