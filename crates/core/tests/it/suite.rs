@@ -430,7 +430,7 @@ pub(crate) fn a_record_is_read_searched_and_shown<I: Implementation>() {
         .collect();
     assert_eq!(
         secrets,
-        [("otp", true), ("password", true), ("user", false)]
+        [("user", false), ("password", true), ("otp", true)]
     );
     let found = vault.search("bob", 5).unwrap();
     assert_eq!((found.len(), found[0].in_path), (1, false));
