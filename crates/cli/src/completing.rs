@@ -4,6 +4,7 @@
 //!  - no value of a field is ever a candidate.
 
 mod bash;
+mod zsh;
 
 use std::ffi::OsStr;
 use std::sync::mpsc::channel;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use clap::{Command, CommandFactory, FromArgMatches};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{CompleteEnv, Elvish, Fish, Powershell, Shells, Zsh};
+use clap_complete::env::{CompleteEnv, Elvish, Fish, Powershell, Shells};
 use passmate_agent::client::{Agent, Client};
 use passmate_agent::place::AgentPlace;
 use passmate_core::api::VaultApi;
@@ -21,6 +22,7 @@ use passmate_core::reference::complete::continuations;
 use passmate_core::settings::keys::{KEYS, Key};
 
 use self::bash::Bash;
+use self::zsh::Zsh;
 use crate::args::{Cli, with_named_alone};
 use crate::config::{Global, gather};
 

@@ -18,20 +18,12 @@ pub(crate) struct Args {
 
 const NAME: &str = "passmate";
 
-/// zsh loads a script from its `fpath` at the first Tab, and runs it as that completion.
-const AUTOLOADED: &str = "\nif [[ $funcstack[1] == _passmate ]]; then\n    \
-                          _clap_dynamic_completer_passmate \"$@\"\nfi";
-
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let shell = SHELLS.completer(&args.shell.to_string());
     let mut script = Vec::new();
     let written =
         shell.map(|shell| shell.write_registration(VARIABLE, NAME, NAME, NAME, &mut script));
     let script = String::from_utf8_lossy(&script);
-    let script = match args.shell {
-        Shell::Zsh => format!("{}{AUTOLOADED}", script.trim()),
-        _ => script.into_owned(),
-    };
     match written {
         Some(Ok(())) => app.out.value(script.trim()),
         _ => Err(Problem::new(

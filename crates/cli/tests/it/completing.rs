@@ -217,6 +217,41 @@ fn bash_completes_references_although_it_breaks_them_at_the_colon() {
 }
 
 #[test]
+fn zsh_completes_references_although_a_colon_ends_a_candidate() {
+    let person = person();
+    let unlock = ["unlock", "--passphrase-file", "passphrase"];
+    assert!(person.command(&unlock).status().unwrap().success());
+    let folder = person.0.path();
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_passmate"));
+    let programs = programs.parent().unwrap().display();
+    let path = std::env::var("PATH").unwrap();
+    // What zsh has for its completions, as far as the script needs it.
+    let candidates = |words: &[&str]| {
+        let script = "compdef() {}; _describe() { print -rl -- \"${(@P)3}\"; }; \
+                      source <(passmate completions zsh); words=(passmate \"$@\"); \
+                      CURRENT=$#words; _clap_dynamic_completer_passmate";
+        let mut zsh = Command::new("zsh");
+        zsh.args(["-f", "-c", script, "zsh"]).args(words);
+        zsh.current_dir(folder).env_clear().env("HOME", folder);
+        zsh.env("PATH", format!("{programs}:{path}"));
+        zsh.env("XDG_RUNTIME_DIR", folder.join("run"));
+        let output = zsh.stdin(Stdio::null()).output().ok()?;
+        Some(String::from_utf8(output.stdout).unwrap())
+    };
+    let Some(found) = candidates(&["read", "passmate://we"]) else {
+        eprintln!("not run: zsh is not installed");
+        return;
+    };
+    // zsh puts the slash behind a folder.
+    assert_eq!(found, "passmate\\://web\n");
+    assert_eq!(
+        candidates(&["read", "passmate://web/shop/p"]).unwrap(),
+        "passmate\\://web/shop/password\n"
+    );
+    assert_eq!(candidates(&["show", "my"]).unwrap(), "my bank\n");
+}
+
+#[test]
 fn each_shell_takes_its_script() {
     let person = person();
     for shell in ["bash", "zsh", "fish"] {
