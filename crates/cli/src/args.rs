@@ -8,7 +8,8 @@ use crate::clipboard::HOLDER;
 use crate::commands::{
     add, agent, audit, code, completions, config, copy, docker_credential, doctor, edit, export,
     find, generate, git_credential, history, import, init, inject, list, log, man, passwd,
-    profiles, purge, qr, read, record, recover, restore, run, scan, shell, show, sync, undo,
+    profiles, purge, qr, read, record, recover, restore, run, scan, shell, show, sync, type_field,
+    undo,
 };
 use crate::config::Global;
 
@@ -85,6 +86,7 @@ commands! {
     Edit(edit::Args) = "edit",
     Find(find::Args) = "find",
     Copy(copy::Args) = "copy" | "clip",
+    Type(type_field::Args) = "type",
     Code(code::Args) = "code" | "otp",
     Qr(qr::Args) = "qr",
     Read(read::Args) = "read",

@@ -34,4 +34,5 @@ pub(crate) mod scan;
 pub(crate) mod shell;
 pub(crate) mod show;
 pub(crate) mod sync;
+pub(crate) mod type_field;
 pub(crate) mod undo;

@@ -83,6 +83,13 @@ pub const EXAMPLES: &[Example] = &[
         ["passmate copy web/shop", "passmate copy web/shop --otp"],
     ),
     (
+        "type",
+        [
+            "passmate type web/shop",
+            "passmate type web/shop --otp --enter",
+        ],
+    ),
+    (
         "code",
         ["passmate code web/shop", "passmate code web/shop --json"],
     ),

@@ -28,6 +28,7 @@ mod shell;
 mod terminal;
 mod tree;
 mod tui;
+mod typist;
 mod unsaved;
 mod viewer;
 mod wording;

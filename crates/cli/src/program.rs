@@ -18,7 +18,7 @@ use crate::clipboard;
 use crate::commands::{
     add, agent, audit, code, completions, config, copy, docker_credential, doctor, edit, export,
     find, generate, git_credential, history, import, init, inject, list, log, man, passwd,
-    profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, undo,
+    profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, type_field, undo,
 };
 use crate::completing::answer_shell;
 use crate::config::{Global, gather};
@@ -174,6 +174,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
         Command::Edit(args) => edit::run(app, args),
         Command::Find(args) => find::run(app, args),
         Command::Copy(args) => copy::run(app, args),
+        Command::Type(args) => type_field::run(app, args),
         Command::Code(args) => code::run(app, args),
         Command::Qr(args) => qr::run(app, args),
         // It ends as the program does that it runs.

@@ -33,17 +33,17 @@ pub(crate) struct Args {
     osc52: bool,
 }
 
-/// A value to be copied, and what it is called.
-struct Copied {
-    path: String,
-    name: String,
-    value: Zeroizing<String>,
+/// A value that goes elsewhere, and what it is called.
+pub(crate) struct Named {
+    pub(crate) path: String,
+    pub(crate) name: String,
+    pub(crate) value: Zeroizing<String>,
 }
 
 pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     let mut vault = app.open()?;
-    let Copied { path, name, value } = with_record(app, &mut *vault, &args.path, |vault, path| {
-        read(vault, path, args)
+    let Named { path, name, value } = with_record(app, &mut *vault, &args.path, |vault, path| {
+        value_of(vault, path, args.field.as_deref(), args.otp)
     })?;
     let time = if args.osc52 || app.clipboard.osc52 {
         clipboard::give_to_terminal(&value)?;
@@ -72,9 +72,15 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     }))
 }
 
-fn read(vault: &mut dyn VaultApi, path: &str, args: &Args) -> Reply<Copied> {
-    if args.otp {
-        let OneTimeCode::Timed(code) = vault.one_time_code(path, args.field.as_deref())? else {
+/// A field, which is the password if none is named, or a one-time code.
+pub(crate) fn value_of(
+    vault: &mut dyn VaultApi,
+    path: &str,
+    field: Option<&str>,
+    is_code: bool,
+) -> Reply<Named> {
+    if is_code {
+        let OneTimeCode::Timed(code) = vault.one_time_code(path, field)? else {
             return Err(Problem::new(
                 ProblemKind::Usage,
                 format!("the code of {path} follows a counter"),
@@ -85,20 +91,20 @@ fn read(vault: &mut dyn VaultApi, path: &str, args: &Args) -> Reply<Copied> {
             )
             .into());
         };
-        return Ok(Copied {
+        return Ok(Named {
             path: path.to_owned(),
             name: "the one-time code".to_owned(),
             value: code.digits,
         });
     }
     let record = vault.record(path)?;
-    let field = match &args.field {
+    let field = match field {
         Some(name) => record.field(name)?,
         None => record
             .with_role(FieldRole::Password)
             .ok_or_else(|| Problem::no_field(path, FieldRole::Password.name()))?,
     };
-    Ok(Copied {
+    Ok(Named {
         name: field.name.clone(),
         value: field.value.clone(),
         path: record.path,

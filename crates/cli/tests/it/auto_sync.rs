@@ -82,6 +82,7 @@ const COMMANDS: &[(&str, Effect)] = &[
     ("find", Nothing),
     ("qr", Nothing),
     ("copy", Nothing),
+    ("type", Nothing),
     ("read", Nothing),
     (
         "git-credential",

@@ -16,10 +16,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SECRET: &str = "pa ss\u{e4}";
 
 /// A display that nobody sees.
-struct Display {
+pub(crate) struct Display {
     server: Child,
     /// What programs need to reach it.
-    variables: Vec<(&'static str, String)>,
+    pub(crate) variables: Vec<(&'static str, String)>,
     /// What prints the text of the clipboard, what lists its types, and what copies.
     paste: &'static [&'static str],
     types: &'static [&'static str],
@@ -34,7 +34,7 @@ impl Drop for Display {
     }
 }
 
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap();
     let has = std::env::split_paths(&path).any(|folder| folder.join(program).exists());
     if !has {
@@ -44,7 +44,7 @@ fn has(program: &str) -> bool {
 }
 
 impl Display {
-    fn x11() -> Option<Self> {
+    pub(crate) fn x11() -> Option<Self> {
         if !has("Xvfb") || !has("xclip") {
             return None;
         }
@@ -124,7 +124,7 @@ impl Display {
         })
     }
 
-    fn command(&self, command: &[&str]) -> Command {
+    pub(crate) fn command(&self, command: &[&str]) -> Command {
         let (program, args) = command.split_first().unwrap();
         let mut command = Command::new(program);
         command.args(args).envs(self.variables.iter().cloned());

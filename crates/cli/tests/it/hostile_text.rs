@@ -36,6 +36,8 @@ const CALLS: &[&[&str]] = &[
     &["copy", "PATH", "none"],
     &["copy", "PATH", "--otp"],
     &["copy", "PATH", "--osc52"],
+    &["type", "PATH"],
+    &["type", "PATH", "none"],
     &["read", "PATH"],
     &["read", "passmate://PATH/none"],
     &["read", "passmate://PATH/PATH?code"],

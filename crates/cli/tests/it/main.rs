@@ -21,5 +21,6 @@ mod scripts;
 mod shell;
 mod support;
 mod typed;
+mod typing;
 mod unsaved;
 mod viewing;

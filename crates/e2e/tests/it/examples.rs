@@ -47,6 +47,7 @@ fn is_left_out(example: &str) -> bool {
     [
         // There is no display.
         "passmate copy",
+        "passmate type",
         // It asks on a terminal.
         "passmate agent approve",
         // A server announces its next key first: `registration.rs` and `rotate.rs` have one.
