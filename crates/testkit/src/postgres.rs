@@ -327,6 +327,58 @@ impl Cluster {
         cluster
     }
 
+    /// A standby of this cluster. From now on a commit waits until the standby has it.
+    pub fn standby(&self) -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("pg-")
+            .tempdir_in("/tmp")
+            .unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        fs::set_permissions(dir.path(), open).unwrap();
+        let folder = dir.path().join("cluster");
+        make_folder(&folder);
+        let mut copy = unprivileged(&program("pg_basebackup"));
+        copy.args([
+            "-U",
+            "postgres",
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "-h",
+        ]);
+        copy.arg(self.folder())
+            .args(["--no-sync", "-D"])
+            .arg(folder.join("data"));
+        let copied = copy.output().unwrap();
+        assert!(copied.status.success(), "{copied:?}");
+        let server = start_server(&folder, &self.more);
+        let standby = Self {
+            dir,
+            more: self.more.clone(),
+            server,
+        };
+        standby.wait();
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("SELECT pg_reload_conf()");
+        let state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        until("the standby follows", || self.sql(state) == "1");
+        standby
+    }
+
+    /// Makes a standby the primary. It waits for no standby of its own.
+    pub fn promote(&self) {
+        self.sql("SELECT pg_promote()");
+    }
+
+    /// A URL with both clusters, this one first.
+    pub fn url_with(&self, other: &Self) -> String {
+        let socket = |cluster: &Self| cluster.folder().display().to_string().replace('/', "%2F");
+        format!(
+            "postgres://postgres@{},{}/passmate",
+            socket(self),
+            socket(other)
+        )
+    }
+
     pub fn folder(&self) -> PathBuf {
         self.dir.path().join("cluster")
     }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row};
 
 use super::error::{Fault, describe, is_denied};
 use super::tls::MakeTls;
@@ -39,19 +39,42 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Opens a connection to a database that keeps what it confirms.
-    pub(super) async fn open(url: &PostgresUrl, tls: Option<MakeTls>) -> Result<Self, Fault> {
+    /// Opens a connection to a database that keeps what it confirms: on the first host that accepts
+    /// writes, beginning with the one at `place`. Returns the place of that host.
+    pub(super) async fn open(
+        url: &PostgresUrl,
+        tls: Option<&MakeTls>,
+        place: usize,
+    ) -> Result<(Self, usize), Fault> {
+        let mut fault = Fault::Lost("there is no host".to_owned());
+        for step in 0..url.hosts.len() {
+            let place = (place + step) % url.hosts.len();
+            let Some(host) = url.hosts.get(place) else {
+                break;
+            };
+            match Self::open_one(url, host, tls.cloned()).await {
+                Ok(connection) => return Ok((connection, place)),
+                Err(failed) => fault = failed,
+            }
+        }
+        Err(fault)
+    }
+
+    async fn open_one(
+        url: &PostgresUrl,
+        host: &Config,
+        tls: Option<MakeTls>,
+    ) -> Result<Self, Fault> {
         let is_warned = Arc::new(AtomicBool::new(false));
         let warned = Arc::clone(&is_warned);
         let opened = async {
             match tls {
                 Some(tls) => {
-                    let (client, connection) = url.config.connect(tls).await.map_err(not_opened)?;
+                    let (client, connection) = host.connect(tls).await.map_err(not_opened)?;
                     Ok((client, tokio::spawn(pump(connection, warned))))
                 }
                 None => {
-                    let (client, connection) =
-                        url.config.connect(NoTls).await.map_err(not_opened)?;
+                    let (client, connection) = host.connect(NoTls).await.map_err(not_opened)?;
                     Ok((client, tokio::spawn(pump(connection, warned))))
                 }
             }

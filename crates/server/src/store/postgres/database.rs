@@ -2,6 +2,7 @@
 //! works. While it does not, one attempt after the other is made, and nobody else waits for it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -22,6 +23,11 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 pub(super) struct Database {
     pub(super) url: PostgresUrl,
     tls: Option<MakeTls>,
+    /// The host that accepted writes last.
+    place: AtomicUsize,
+    /// Grows with each connection that is lost. Others that are older are not used again: they may lead
+    /// to a primary that has stood still, and does not know that there is another one.
+    generation: AtomicU64,
     health: Mutex<Health>,
     /// When a failure was logged last.
     logged: Mutex<Option<Instant>>,
@@ -56,14 +62,32 @@ impl Database {
         Ok(Arc::new(Self {
             url: url.clone(),
             tls,
+            place: AtomicUsize::new(0),
+            generation: AtomicU64::new(0),
             health: Mutex::default(),
             logged: Mutex::default(),
             runtime: Some(runtime),
         }))
     }
 
-    pub(super) fn tls(&self) -> Option<MakeTls> {
-        self.tls.clone()
+    /// Opens a connection, whatever is known of the database. Returns the generation that it is of.
+    ///
+    /// If another host is the primary from now on, no older connection is used again. If somebody else
+    /// has found another one meanwhile, this connection is to one that is it no longer.
+    pub(super) async fn open(&self) -> Result<(Connection, u64), Fault> {
+        let generation = self.generation.load(Ordering::SeqCst);
+        let before = self.place.load(Ordering::SeqCst);
+        let (connection, place) = Connection::open(&self.url, self.tls.as_ref(), before).await?;
+        let (ordering, failed) = (Ordering::SeqCst, Ordering::SeqCst);
+        match self.place.compare_exchange(before, place, ordering, failed) {
+            Ok(_) if place == before => Ok((connection, generation)),
+            Ok(_) => Ok((connection, self.generation.fetch_add(1, ordering) + 1)),
+            Err(found) if found == place => Ok((connection, generation)),
+            Err(_) => {
+                connection.cut();
+                Err(Fault::Lost("another host accepts writes".to_owned()))
+            }
+        }
     }
 
     /// Waits for a future on this thread, which is none of a runtime.
@@ -78,10 +102,10 @@ impl Database {
 
     /// Opens a connection. A database that has just begun to fail, as in a restart, is waited for;
     /// one that has failed for longer is tried from time to time, by one caller.
-    pub(super) async fn connect(&self) -> Result<Connection, Fault> {
+    pub(super) async fn connect(&self) -> Result<(Connection, u64), Fault> {
         loop {
             let fault = match self.try_connect().await {
-                Ok(connection) => return Ok(connection),
+                Ok(opened) => return Ok(opened),
                 Err(fault) => fault,
             };
             if self.fails_since().elapsed() >= self.url.deadline || !is_passing(&fault) {
@@ -91,12 +115,12 @@ impl Database {
         }
     }
 
-    async fn try_connect(&self) -> Result<Connection, Fault> {
+    async fn try_connect(&self) -> Result<(Connection, u64), Fault> {
         self.take_turn()?;
-        match Connection::open(&self.url, self.tls.clone()).await {
-            Ok(connection) => {
+        match self.open().await {
+            Ok(opened) => {
                 self.note_success();
-                Ok(connection)
+                Ok(opened)
             }
             Err(fault) => {
                 self.note_fault(&fault);
@@ -207,7 +231,8 @@ impl Drop for Database {
 /// A place for one connection, which is opened when it is needed.
 pub(super) struct Line {
     pub(super) database: Arc<Database>,
-    connection: Option<Connection>,
+    /// With the generation in which it was opened.
+    connection: Option<(Connection, u64)>,
 }
 
 impl Line {
@@ -218,13 +243,15 @@ impl Line {
         }
     }
 
-    /// The connection; a new one if the last was closed.
+    /// The connection; a new one if the last was closed, or one of another line was lost since.
     pub(super) async fn get(&mut self) -> Result<&Connection, Fault> {
-        let connection = match self.connection.take().filter(|one| !one.is_closed()) {
-            Some(connection) => connection,
+        let generation = self.database.generation.load(Ordering::SeqCst);
+        let is_good = |(one, opened): &(Connection, u64)| !one.is_closed() && *opened == generation;
+        let opened = match self.connection.take().filter(is_good) {
+            Some(opened) => opened,
             None => self.database.connect().await?,
         };
-        Ok(self.connection.insert(connection))
+        Ok(&self.connection.insert(opened).0)
     }
 
     /// Closes the connection if a fault has made it useless, and notes the fault.
@@ -236,6 +263,7 @@ impl Line {
                 // A read-only database may be one that was the primary.
                 if !matches!(fault, Fault::Conflict | Fault::Refused(_)) {
                     self.cut();
+                    self.database.generation.fetch_add(1, Ordering::SeqCst);
                 }
             }
         }
@@ -243,7 +271,7 @@ impl Line {
 
     /// Closes the connection at once.
     pub(super) fn cut(&mut self) {
-        if let Some(connection) = self.connection.take() {
+        if let Some((connection, _)) = self.connection.take() {
             connection.cut();
         }
     }

@@ -45,8 +45,9 @@ impl PostgresInspector {
     pub(in crate::store) fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
         let database = Database::new(url)?;
         let connection = database.wait(async {
-            let connection = Connection::open(url, database.tls()).await;
-            let mut connection = connection.map_err(|fault| fault.of_change(&url.to_string()))?;
+            let connection = database.open().await;
+            let opened = connection.map_err(|fault| fault.of_change(&url.to_string()))?;
+            let (mut connection, _) = opened;
             schema::check(&connection, url).await?;
             connection.be_patient();
             Ok::<_, StoreError>(connection)

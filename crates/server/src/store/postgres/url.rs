@@ -24,7 +24,9 @@ const BATCH_LEN: usize = 512;
 pub struct PostgresUrl {
     /// As it was written. It may hold a password.
     text: Zeroizing<String>,
-    pub(super) config: Config,
+    config: Config,
+    /// One for each host.
+    pub(super) hosts: Vec<Config>,
     pub(super) tls: TlsMode,
     /// Changes in one transaction, at most.
     pub(super) batch_len_max: usize,
@@ -178,6 +180,7 @@ impl FromStr for PostgresUrl {
             });
         Ok(Self {
             text: text.to_owned().into(),
+            hosts: split_hosts(&config)?,
             config,
             tls,
             batch_len_max: options.batch.unwrap_or(BATCH_LEN),
@@ -185,6 +188,64 @@ impl FromStr for PostgresUrl {
             durability: options.durability.unwrap_or(Durability::Required),
         })
     }
+}
+
+/// A configuration for each host, so that each gets its own time: one that is stopped still accepts
+/// connections, and says nothing.
+fn split_hosts(config: &Config) -> Result<Vec<Config>, BadStoreUrl> {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    let ports = config.get_ports();
+    let count = hosts.len().max(addresses.len());
+    let is_even = |len: usize| len == 0 || len == count;
+    if !is_even(hosts.len())
+        || !is_even(addresses.len())
+        || (ports.len() > 1 && !is_even(ports.len()))
+    {
+        return Err(BadStoreUrl::NotPostgres);
+    }
+    let single = |place: usize| {
+        let mut one = Config::new();
+        match hosts.get(place) {
+            Some(Host::Tcp(name)) => drop(one.host(name)),
+            Some(Host::Unix(folder)) => drop(one.host_path(folder)),
+            None => {}
+        }
+        if let Some(address) = addresses.get(place) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(place).or(ports.first()) {
+            one.port(*port);
+        }
+        if let Some(user) = config.get_user() {
+            one.user(user);
+        }
+        if let Some(password) = config.get_password() {
+            one.password(password);
+        }
+        if let Some(name) = config.get_dbname() {
+            one.dbname(name);
+        }
+        if let Some(options) = config.get_options() {
+            one.options(options);
+        }
+        if let Some(name) = config.get_application_name() {
+            one.application_name(name);
+        }
+        if let Some(timeout) = config.get_connect_timeout() {
+            one.connect_timeout(*timeout);
+        }
+        if let Some(timeout) = config.get_tcp_user_timeout() {
+            one.tcp_user_timeout(*timeout);
+        }
+        one.keepalives(config.get_keepalives())
+            .keepalives_idle(config.get_keepalives_idle())
+            .ssl_mode(config.get_ssl_mode())
+            .ssl_negotiation(config.get_ssl_negotiation())
+            .channel_binding(config.get_channel_binding())
+            .target_session_attrs(config.get_target_session_attrs());
+        one
+    };
+    Ok((0..count).map(single).collect())
 }
 
 impl PartialEq for PostgresUrl {
@@ -305,6 +366,30 @@ mod tests {
         for bad in ["sslmode=prefer", "sslmode=allow", "sslmode=verify-ca"] {
             assert!(tls(&format!("postgres://db/pm?{bad}")).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn each_host_has_a_port_and_everything_else() {
+        let hosts = url("postgres://ada:pw@db1:5433,db2:5434/pm").hosts;
+        let ports: Vec<_> = hosts.iter().map(|one| one.get_ports().to_vec()).collect();
+        assert_eq!(ports, [[5433], [5434]]);
+        let names: Vec<_> = hosts.iter().map(|one| one.get_hosts().to_vec()).collect();
+        let named = |name: &str| vec![Host::Tcp(name.to_owned())];
+        assert_eq!(names, [named("db1"), named("db2")]);
+        for host in hosts {
+            assert_eq!(host.get_password(), Some(b"pw".as_slice()));
+            assert_eq!(
+                (host.get_user(), host.get_dbname()),
+                (Some("ada"), Some("pm"))
+            );
+            assert_eq!(
+                host.get_target_session_attrs(),
+                TargetSessionAttrs::ReadWrite
+            );
+            assert_eq!(host.get_ssl_mode(), SslMode::Require);
+        }
+        let uneven = "postgres://db1,db2,db3/pm?hostaddr=192.0.2.1,192.0.2.2";
+        assert_eq!(uneven.parse::<PostgresUrl>(), Err(BadStoreUrl::NotPostgres));
     }
 
     #[test]
