@@ -41,7 +41,13 @@ pub(super) fn run(app: &App, args: &MigrateStoreArgs) -> Result<(), Failure> {
         let hint = "give the store that has the accounts, and then another one";
         return Err(Failure::new(Code::Usage, "FROM and TO are one store", hint));
     }
-    let source = from.inspector()?;
+    let source = from.inspector().map_err(|error| match error {
+        StoreError::Missing { .. } | StoreError::NoDatabase { .. } => {
+            let hint = "FROM is the store that has the accounts; nothing was changed";
+            Failure::new(Code::NotFound, error, hint)
+        }
+        error => error.into(),
+    })?;
     // Held to the end, so that no change is missed.
     let (is_stopped, _lock) = match from.lock_out_servers() {
         Ok(Some(lock)) => (true, Some(lock)),
@@ -97,7 +103,7 @@ pub(super) fn run(app: &App, args: &MigrateStoreArgs) -> Result<(), Failure> {
     target.finish(&actor::of_process(), Action::MigrateStore, &detail)?;
     let text = format!(
         "{text}both stores hold {} accounts with {} bytes of btokens, and have the same hash \
-         {}\nstart the servers with --store {to}\n",
+         {}\nstart the servers with the new store, {to}\n",
         here.sum.accounts, here.sum.btoken_bytes, here.hash
     );
     let mut object = object(true);

@@ -319,6 +319,13 @@ fn a_store_moves_into_postgres_while_its_server_runs() {
     let program = start(dir.path(), &[]);
     let accounts: Vec<Account> = (0..3).map(|_| Account::new(&program)).collect();
     failed(&migrate(), 8, "may be in use");
+    let nowhere = operate(
+        dir.path(),
+        &["migrate-store", "sqlite:/nowhere.db", &secret],
+    );
+    failed(&nowhere, 10, "there is no store at /nowhere.db");
+    let itself = operate(dir.path(), &["migrate-store", &to, &secret]);
+    failed(&itself, 2, "FROM and TO are one store");
     let mut command = crate::support::command(dir.path());
     let early = command.args(["--listen", "127.0.0.1:0", "--store", &to]);
     early.env("PASSMATE_SERVER_DATA_DIR", dir.path().join("other"));
