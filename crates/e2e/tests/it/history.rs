@@ -4,6 +4,7 @@
 
 mod checker;
 mod list;
+mod nodes;
 mod proxy;
 
 use std::path::{Path, PathBuf};

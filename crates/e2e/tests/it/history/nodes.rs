@@ -1,0 +1,283 @@
+//! Three servers on one PostgreSQL database. Servers are killed, stopped and suspended, the database
+//! is killed and stands still, and the network cuts connections. The checker is the same.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
+use passmate_core::sync::Transport;
+use passmate_testkit::postgres::Cluster;
+use passmate_testkit::wait::until;
+use rustix::process::Signal;
+
+use super::checker::{Checker, Fault, Violation};
+use super::proxy::{Backends, Proxy};
+use super::{CLIENTS, Client, PLANTED_SECONDS, Planted, SECONDS, World, list};
+use crate::support::{Server, operate};
+
+const NODES: usize = 3;
+/// The servers give up soon, so that a database which stands still for longer is noticed.
+const DEADLINE: u64 = 1;
+
+#[test]
+fn a_history_of_three_servers_on_one_database_is_correct() {
+    let seconds = std::env::var("PASSMATE_HISTORY_SECONDS")
+        .map_or(SECONDS, |seconds| seconds.parse().unwrap());
+    let figures = run(seconds, false, |figures| {
+        figures.confirmed > 100 && figures.kills > 1 && figures.database_kills > 1
+    });
+    println!("{figures:?}");
+    assert_eq!(figures.violation, None, "{figures:?}");
+}
+
+#[test]
+fn a_database_that_forgets_commits_is_found() {
+    let figures = run(0, true, |figures| figures.violation.is_some());
+    let fault = figures.violation.as_ref().map(|violation| violation.fault);
+    assert!(
+        matches!(fault, Some(Fault::Loss | Fault::Fork | Fault::Revival)),
+        "{figures:?}"
+    );
+}
+
+/// What happened in a run.
+#[derive(Debug, Clone, Default)]
+struct Figures {
+    confirmed: u64,
+    kills: u32,
+    stops: u32,
+    suspensions: u32,
+    database_kills: u32,
+    database_pauses: u32,
+    looks: u32,
+    violation: Option<Violation>,
+}
+
+/// Runs until `is_enough` after at least so many seconds, or until a violation.
+fn run(seconds: u64, forgets: bool, is_enough: impl Fn(&Figures) -> bool) -> Figures {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = u64::from(std::process::id()) ^ fastrand::u64(..);
+    println!("seed {seed}");
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let mut cluster = Cluster::new();
+    let store = format!("{}?deadline={DEADLINE}", cluster.url());
+    let first = start(&dir.path().join("0"), &store);
+    let backends: Backends = Arc::default();
+    let proxy = Proxy::start(Arc::clone(&backends), chance.fork());
+    let world = World {
+        planted: Planted::Nothing,
+        pin: first.pin,
+        checker: Mutex::new(Checker::new()),
+        accounts: RwLock::default(),
+        gone: Mutex::default(),
+        exchange: RwLock::default(),
+        next_op: AtomicU64::new(1),
+        violation: Mutex::default(),
+        is_over: AtomicBool::new(false),
+    };
+    // Devices pin one key, so all servers have it.
+    let mut nodes = vec![first];
+    for node in 1..NODES {
+        let data_dir = dir.path().join(node.to_string());
+        std::fs::create_dir(&data_dir).unwrap();
+        for file in ["key.pem", "cert.pem"] {
+            std::fs::copy(dir.path().join("0").join(file), data_dir.join(file)).unwrap();
+        }
+        nodes.push(start(&data_dir, &store));
+    }
+    let mut operator = Operator {
+        world: &world,
+        dir: dir.path(),
+        store,
+        nodes: nodes.into_iter().map(Some).collect(),
+        backends,
+        cluster: &mut cluster,
+        forgets,
+        chance: chance.fork(),
+        figures: Figures::default(),
+    };
+    operator.connect();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for _ in 0..CLIENTS {
+            let client = Client {
+                world: &world,
+                proxy: proxy.address,
+                chance: chance.fork(),
+            };
+            scope.spawn(move || client.run());
+        }
+        // A panic of the operator must not leave the clients running.
+        let operated = catch_unwind(AssertUnwindSafe(|| {
+            loop {
+                operator.act();
+                operator.figures.confirmed = world.checker.lock().confirmed_count();
+                operator.figures.violation = world.violation.lock().clone();
+                let is_late = begun.elapsed().as_secs() >= seconds + PLANTED_SECONDS;
+                let is_due = begun.elapsed().as_secs() >= seconds;
+                if world.is_over() || is_late || (is_due && is_enough(&operator.figures)) {
+                    break;
+                }
+            }
+            operator.look();
+            operator.figures.violation = world.violation.lock().clone();
+        }));
+        world.is_over.store(true, Ordering::Relaxed);
+        if let Err(panic) = operated {
+            resume_unwind(panic);
+        }
+    });
+    if !forgets {
+        let words = ["verify", "--store", &operator.store];
+        operate(&dir.path().join("0"), &words).ok();
+    }
+    operator.figures.clone()
+}
+
+fn start(data_dir: &Path, store: &str) -> Server {
+    let words = ["--listen", "127.0.0.1:0", "--store", store];
+    Server::start_with(data_dir, &words)
+}
+
+/// Runs the servers and the database, and makes their life hard.
+struct Operator<'a> {
+    world: &'a World,
+    dir: &'a Path,
+    store: String,
+    nodes: Vec<Option<Server>>,
+    backends: Backends,
+    cluster: &'a mut Cluster,
+    /// A planted fault: the database goes back to what it was earlier.
+    forgets: bool,
+    chance: fastrand::Rng,
+    figures: Figures,
+}
+
+impl Operator<'_> {
+    fn act(&mut self) {
+        // Clients work meanwhile; this is no wait for an event.
+        thread::sleep(Duration::from_millis(self.chance.u64(20..500)));
+        if self.forgets {
+            self.forget();
+        }
+        match self.chance.u8(0..100) {
+            0..25 => self.kill_node(),
+            25..35 => self.stop_node(),
+            35..55 => self.suspend(),
+            55..70 => self.kill_database(),
+            70..85 => self.pause_database(),
+            _ => self.look(),
+        }
+    }
+
+    fn data_dir(&self, node: usize) -> PathBuf {
+        self.dir.join(node.to_string())
+    }
+
+    /// Lets clients reach the servers that are there.
+    fn connect(&self) {
+        let there = self.nodes.iter().flatten();
+        *self.backends.lock() = there.map(|server| server.address()).collect();
+    }
+
+    fn kill_node(&mut self) {
+        self.end_node(Server::kill);
+        self.figures.kills += 1;
+    }
+
+    fn stop_node(&mut self) {
+        self.end_node(Server::stop);
+        self.figures.stops += 1;
+    }
+
+    /// Ends a server while the others go on, and starts it again.
+    fn end_node(&mut self, end: fn(Server)) {
+        let node = self.chance.usize(0..NODES);
+        let server = self.nodes[node].take().unwrap();
+        self.connect();
+        end(server);
+        thread::sleep(Duration::from_millis(self.chance.u64(0..300)));
+        self.nodes[node] = Some(start(&self.data_dir(node), &self.store));
+        self.connect();
+    }
+
+    /// Suspends a server, maybe in the middle of a transaction, while clients still come to it.
+    fn suspend(&mut self) {
+        let node = self.chance.usize(0..NODES);
+        let server = self.nodes[node].as_ref().unwrap();
+        server.signal(Signal::STOP);
+        thread::sleep(Duration::from_millis(self.chance.u64(10..3_000)));
+        server.signal(Signal::CONT);
+        self.figures.suspensions += 1;
+    }
+
+    fn kill_database(&mut self) {
+        self.cluster.kill();
+        self.cluster.start();
+        self.cluster.wait();
+        self.figures.database_kills += 1;
+    }
+
+    fn pause_database(&mut self) {
+        self.cluster.pause();
+        thread::sleep(Duration::from_millis(self.chance.u64(10..2_500)));
+        self.cluster.resume();
+        self.figures.database_pauses += 1;
+    }
+
+    /// Every second time, the database gets the accounts that it had the time before.
+    fn forget(&mut self) {
+        let sql = "BEGIN; DELETE FROM passmate.account;
+             INSERT INTO passmate.account SELECT * FROM earlier; DROP TABLE earlier; COMMIT";
+        let is_there = self
+            .cluster
+            .sql("SELECT to_regclass('earlier') IS NOT NULL")
+            == "t";
+        match is_there {
+            true => self.cluster.sql(sql),
+            false => self
+                .cluster
+                .sql("CREATE TABLE earlier AS SELECT * FROM passmate.account"),
+        };
+    }
+
+    /// Looks at all accounts through each server, while nobody else does anything and without a
+    /// network in between.
+    fn look(&mut self) {
+        let world = self.world;
+        let _alone = world.exchange.write();
+        for server in self.nodes.iter().flatten() {
+            // A server notices by itself that its database is back.
+            until("the server works", || {
+                let connection = world.remote(server.address()).connect();
+                let token = passmate_proto::AuthToken::new([9; 32]);
+                connection.is_ok_and(|connection| connection.create(token, vec![0]).is_ok())
+            });
+            let accounts = world.accounts.read().clone();
+            let gone = world.gone.lock().clone();
+            for account in accounts.into_iter().chain(gone) {
+                let begun = world.checker.lock().moment();
+                let fetched = world.remote(server.address()).connect().unwrap();
+                let verdict = match fetched.update(account.number, account.token()) {
+                    Ok(fetched) => {
+                        let list = list::decode(fetched.btoken()).expect("a whole btoken");
+                        fetched.leave();
+                        world.revive(account);
+                        world.checker.lock().seen(account.number, begun, &list)
+                    }
+                    Err(_) => {
+                        world.retire(account);
+                        world.checker.lock().missing(account.number)
+                    }
+                };
+                world.judge(verdict);
+            }
+        }
+        world.forget();
+        self.figures.looks += 1;
+    }
+}
