@@ -19,25 +19,26 @@ const LEN_MAX: usize = 4096;
 /// The longest message of a program that is passed on, in bytes.
 const MESSAGE_LEN_MAX: u64 = 512;
 
-/// A program that types.
+/// A program that types what it reads from standard input.
 struct Typist {
     program: &'static str,
-    /// Reads the text from standard input.
-    text: &'static [&'static str],
-    /// Presses Enter.
-    enter: &'static [&'static str],
+    args: &'static [&'static str],
+    /// The same, to press Enter behind the text, and what is put behind the text for that. Enter by
+    /// a call of its own may be lost under Wayland: a window sees another keyboard then.
+    enter: (&'static [&'static str], &'static str),
 }
 
 const WAYLAND: Typist = Typist {
     program: "wtype",
-    text: &["-"],
-    enter: &["-k", "Return"],
+    args: &["-"],
+    enter: (&["-", "-k", "Return"], ""),
 };
 const X11: Typist = Typist {
     program: "xdotool",
-    text: &["type", "--clearmodifiers", "--file", "-"],
-    enter: &["key", "--clearmodifiers", "Return"],
+    args: XDOTOOL,
+    enter: (XDOTOOL, "\n"),
 };
+const XDOTOOL: &[&str] = &["type", "--clearmodifiers", "--file", "-"];
 
 /// Whether Enter is pressed behind a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,11 +69,11 @@ pub(crate) fn check(text: &str) -> Result<(), Problem> {
 pub(crate) fn type_text(text: &str, then: Then) -> Result<(), Problem> {
     check(text)?;
     let typist = typist()?;
-    typist.run(typist.text, text)?;
-    match then {
-        Then::Enter => typist.run(typist.enter, ""),
-        Then::Nothing => Ok(()),
-    }
+    let (args, end) = match then {
+        Then::Enter => typist.enter,
+        Then::Nothing => (typist.args, ""),
+    };
+    typist.run(args, &[text, end])
 }
 
 fn typist() -> Result<&'static Typist, Problem> {
@@ -89,7 +90,7 @@ fn typist() -> Result<&'static Typist, Problem> {
 }
 
 impl Typist {
-    fn run(&self, args: &[&str], text: &str) -> Result<(), Problem> {
+    fn run(&self, args: &[&str], texts: &[&str]) -> Result<(), Problem> {
         let child = Command::new(self.program)
             .args(args)
             // What it reads is UTF-8, whatever the person's language is.
@@ -100,8 +101,10 @@ impl Typist {
             .spawn();
         let mut child = child.map_err(|error| self.failed(&error.to_string()))?;
         if let Some(mut input) = child.stdin.take() {
-            // One that is gone already says why.
-            let _ = input.write_all(text.as_bytes());
+            for text in texts {
+                // One that is gone already says why.
+                let _ = input.write_all(text.as_bytes());
+            }
         }
         let is_done = self.wait(&mut child)?;
         let mut message = Vec::new();

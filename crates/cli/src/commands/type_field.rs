@@ -16,7 +16,8 @@ use crate::typist::{Then, check, type_text};
 /// For a form that takes nothing from a clipboard, or a key of your desktop that runs this command.
 /// Without FIELD that is the password. It needs xdotool under X11 and wtype under Wayland. Whatever
 /// window has the keyboard gets the text: on a terminal the command waits 3 seconds, in which you go
-/// to the right one. Nothing presses Enter unless you say --enter.
+/// to the right one. Nothing presses Enter unless you say --enter. Under X11, a character that your
+/// keyboard has no key for may get lost.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Path of the record

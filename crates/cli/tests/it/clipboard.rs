@@ -73,7 +73,7 @@ impl Display {
         })
     }
 
-    fn wayland() -> Option<Self> {
+    pub(crate) fn wayland() -> Option<Self> {
         if !has("sway") || !has("wl-paste") {
             return None;
         }
