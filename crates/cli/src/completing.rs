@@ -7,11 +7,12 @@ mod bash;
 mod zsh;
 
 use std::ffi::OsStr;
+use std::sync::OnceLock;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use clap::{Command, CommandFactory, FromArgMatches};
+use clap::{Command, FromArgMatches};
 use clap_complete::engine::{ArgValueCandidates, ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Elvish, Fish, Powershell, Shells};
 use passmate_agent::client::{Agent, Client};
@@ -23,7 +24,6 @@ use passmate_core::settings::keys::{KEYS, Key};
 
 use self::bash::Bash;
 use self::zsh::Zsh;
-use crate::args::{Cli, with_named_alone};
 use crate::config::{Global, gather};
 
 /// The variable by which a shell's script asks for candidates; its value is the shell.
@@ -33,20 +33,37 @@ pub(crate) const SHELLS: Shells<'_> = Shells(&[&Bash, &Elvish, &Fish, &Powershel
 /// How long a person waits for the Tab key at most. An agent may be busy for longer.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// The command line of the program, as far as it is needed: to make more takes longer than to ask
+/// the agent.
+#[derive(Debug)]
+pub(crate) struct CommandLine {
+    /// Makes all of it.
+    pub(crate) whole: fn() -> Command,
+    /// Makes it with the one command that these words name, if they name one.
+    pub(crate) named: fn(&[String]) -> Option<Command>,
+}
+
+static LINE: OnceLock<CommandLine> = OnceLock::new();
+
 /// Answers a shell that asks for candidates, and ends the program then.
-pub(crate) fn answer_shell() {
+pub(crate) fn answer_shell(line: CommandLine) {
+    LINE.get_or_init(|| line);
     CompleteEnv::with_factory(command)
         .var(VARIABLE)
         .shells(SHELLS)
         .complete();
 }
 
-/// The command line as far as the words before name it: to make more takes longer than to ask the
-/// agent. Without options where nobody began to type one: a list of records has none in it.
+/// The command line as far as the words before name it. Without options where nobody began to type
+/// one: a list of records has none in it.
 fn command() -> Command {
     let (words, index) = words();
     let is_option = words.get(index).is_some_and(|word| word.starts_with('-'));
-    let command = named(&words, index).unwrap_or_else(|| Cli::command().mut_subcommands(name_of));
+    let whole = || {
+        LINE.get()
+            .map_or_else(Command::default, |line| (line.whole)())
+    };
+    let command = named(&words, index).unwrap_or_else(|| whole().mut_subcommands(name_of));
     match is_option {
         true => command,
         false => without_options(command),
@@ -55,7 +72,7 @@ fn command() -> Command {
 
 /// The command that the words before this one name, alone.
 fn named(words: &[String], index: usize) -> Option<Command> {
-    with_named_alone(words.get(..index)?)
+    (LINE.get()?.named)(words.get(..index)?)
 }
 
 /// A command among others, of which one is to be chosen: without its arguments.

@@ -13,14 +13,14 @@ use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::settings::Color;
 
 use crate::app::App;
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, with_named_alone};
 use crate::clipboard;
 use crate::commands::{
     add, agent, audit, code, completions, config, copy, docker_credential, doctor, edit, export,
     find, generate, git_credential, history, import, init, inject, list, log, man, passwd,
     profiles, purge, qr, read, record, recover, restore, run, scan, show, sync, type_field, undo,
 };
-use crate::completing::answer_shell;
+use crate::completing::{CommandLine, answer_shell};
 use crate::config::{Global, gather};
 use crate::editor::delete_leftovers;
 use crate::examples::with_examples;
@@ -33,7 +33,10 @@ use crate::tui;
 #[must_use]
 pub fn main() -> ExitCode {
     harden();
-    answer_shell();
+    answer_shell(CommandLine {
+        whole: Cli::command,
+        named: with_named_alone,
+    });
     let words = arguments(std::env::args_os());
     let cli = match Cli::read(&words) {
         Ok(cli) => cli,
