@@ -1,5 +1,6 @@
 //! The settings file, and where vaults are.
 
+pub(crate) mod breach_service;
 pub mod keys;
 
 use std::fs::OpenOptions;
@@ -14,8 +15,6 @@ use passmate_sync::Policy;
 use rustix::fs::OFlags;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::breach::range;
 
 /// The longest settings file that is read, in bytes.
 const FILE_LEN_MAX: u64 = 1024 * 1024;
@@ -191,7 +190,7 @@ struct ServiceAddress(String);
 impl<'de> Deserialize<'de> for ServiceAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        match range::check_address(&text) {
+        match breach_service::check_address(&text) {
             Ok(()) => Ok(Self(text)),
             // What was typed stays out of the message.
             Err(expected) => Err(D::Error::custom(format!(
@@ -371,7 +370,7 @@ impl Settings {
     #[must_use]
     pub fn breach_url(&self) -> String {
         let set = self.audit.breach_url.as_ref();
-        set.map_or_else(|| range::PUBLIC.to_owned(), |set| set.0.clone())
+        set.map_or_else(|| breach_service::PUBLIC.to_owned(), |set| set.0.clone())
     }
 
     /// The program that asks a person where no terminal is.

@@ -12,16 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use data_encoding::HEXUPPER;
-use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::Hash;
 use crate::escape::escape;
 use crate::net::describe;
 use crate::problem::{Problem, ProblemKind};
-
-/// The service of Have I Been Pwned.
-pub(crate) const PUBLIC: &str = "https://api.pwnedpasswords.com/range/";
+use crate::settings::breach_service::host_of;
 
 /// Digits of a hash that are sent.
 const SENT: usize = 5;
@@ -40,36 +37,6 @@ pub(crate) struct RangeService {
     address: String,
     host: String,
     agent: ureq::Agent,
-}
-
-/// Checks the address of a service.
-///
-/// # Errors
-/// What it should be.
-pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
-    host_of(address).map(drop)
-}
-
-/// The host of an address that may be asked, and whether it is this machine.
-fn host_of(address: &str) -> Result<(String, bool), &'static str> {
-    const WRONG: &str = "an https address such as https://api.pwnedpasswords.com/range/, or an http \
-                         one of this machine";
-    let uri: Uri = address.parse().map_err(|_| WRONG)?;
-    let host = uri.host().ok_or(WRONG)?;
-    let name = host.trim_matches(['[', ']']);
-    let is_here = match name.parse::<std::net::IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => name.eq_ignore_ascii_case("localhost"),
-    };
-    let is_safe = match uri.scheme_str() {
-        Some("https") => true,
-        Some("http") => is_here,
-        _ => false,
-    };
-    match is_safe && uri.query().is_none() {
-        true => Ok((host.to_owned(), is_here)),
-        false => Err(WRONG),
-    }
 }
 
 impl RangeService {

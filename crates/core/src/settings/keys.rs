@@ -1,6 +1,6 @@
 //! The keys of a settings file: the one list of them.
 
-use crate::breach::range::PUBLIC;
+use super::breach_service::PUBLIC;
 
 /// A key of a settings file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
