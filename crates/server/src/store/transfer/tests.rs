@@ -133,8 +133,6 @@ fn a_store_moves_to_the_other_engine_and_back() {
     check_same(&source, &back);
 
     // It goes on where it was.
-    let store = back.open(|error| panic!("{error}")).unwrap();
-    drop(store);
     let mut engine = match &back {
         StoreUrl::Sqlite(path) => Sqlite::open(path).unwrap(),
         StoreUrl::Postgres(_) => panic!("it is a file"),
