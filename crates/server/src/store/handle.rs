@@ -344,16 +344,15 @@ impl Store {
         let _waiting = Waiting::new(&self.0.counters);
         jobs.send(Job { change, answer })
             .map_err(|_| StoreError::WriterEnded)?;
-        answered.await.map_err(|_| StoreError::WriterEnded)?
+        match answered.await.map_err(|_| StoreError::WriterEnded)?? {
+            Outcome::Unknown => Err(StoreError::OutcomeUnknown),
+            outcome => Ok(outcome),
+        }
     }
 }
 
-/// Why a change has no answer.
+/// The writer rejects outcomes of the wrong kind, so this is a bug.
 fn wrong_outcome(outcome: Outcome) -> StoreError {
-    if outcome == Outcome::Unknown {
-        return StoreError::OutcomeUnknown;
-    }
-    // The writer rejects outcomes of the wrong kind, so this is a bug.
     EngineError::Failed(format!("{outcome:?} answers another kind of change")).into()
 }
 

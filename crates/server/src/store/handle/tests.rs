@@ -456,6 +456,39 @@ async fn a_busy_store_drops_changes_of_disconnected_clients() {
     until(|| writer.is_finished()).await;
 }
 
+/// An engine that cannot say what came of a change.
+struct Doubtful;
+
+impl Engine for Doubtful {
+    type Reader = NoReader;
+
+    fn reader(&self) -> Result<NoReader, EngineError> {
+        Ok(NoReader)
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<Vec<Outcome>, EngineError> {
+        Ok(vec![Outcome::Unknown; changes.len()])
+    }
+
+    fn tidy(&mut self) -> Result<(), EngineError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_an_error_and_ends_nothing() {
+    let store = Store::start(Doubtful, |error| panic!("{error}")).unwrap();
+    for _ in 0..2 {
+        let deleted = delete(store.clone()).await;
+        assert!(matches!(deleted, Err(StoreError::OutcomeUnknown)));
+        assert!(matches!(
+            store.probe().await,
+            Err(StoreError::OutcomeUnknown)
+        ));
+    }
+    assert!(store.is_alive(EVENT_TIME_MAX));
+}
+
 #[tokio::test]
 async fn the_change_of_a_disconnected_client_is_dropped() {
     let crowd = Crowd::new(1, Vec::new()).await;
