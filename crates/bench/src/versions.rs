@@ -1,5 +1,6 @@
 //! `bench versions`: servers of several versions beside each other, in the same rounds.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -79,13 +80,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             x: "KiB",
             y: "µs each",
         };
-        draw_log_both(&plots.join("size.svg"), &labels, &sizes)?;
+        draw_log_both(&plots.join("versions-size.svg"), &labels, &sizes)?;
         let labels = Labels {
             title: "Durable updates of 4 KiB against clients at once",
             x: "clients",
             y: "updates/s",
         };
-        draw_log(&plots.join("clients.svg"), &labels, &clients)?;
+        draw_log(&plots.join("versions-clients.svg"), &labels, &clients)?;
     }
     Ok(())
 }
@@ -107,7 +108,8 @@ impl Bench<'_> {
         }
         lines.push(line("bare TLS connection".to_owned()));
         let bare_tls = Server::bare("bare-tls")?;
-        for kib in &self.args.sizes {
+        let sizes: BTreeSet<&usize> = self.args.sizes.iter().collect();
+        for kib in sizes {
             let servers = self.start(versions, &format!("size-{kib}"), kib << 10)?;
             let mut samples = vec![Vec::new(); lines.len()];
             for _ in 0..self.args.rounds {

@@ -87,3 +87,24 @@ fn updates_succeed_beside_silent_and_slow_clients() {
             .contains("beside the slow")
     );
 }
+
+#[test]
+fn versions_are_drawn_beside_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let plots = dir.path().join("plots");
+    let earlier = format!("earlier={}", env!("CARGO_BIN_EXE_bench-passmate-server"));
+    let output = Command::new(env!("CARGO_BIN_EXE_bench"))
+        .args(["versions", &earlier, "--sizes", "4,64", "--clients", "1,2"])
+        .args(["--rounds", "1", "--time", "200ms", "--dir"])
+        .arg(dir.path())
+        .arg("--plots")
+        .arg(&plots)
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{error}");
+    for plot in ["versions-size", "versions-clients"] {
+        let svg = std::fs::read_to_string(plots.join(format!("{plot}.svg"))).unwrap();
+        assert!(svg.contains("earlier") && svg.contains("now"), "{plot}");
+    }
+}
