@@ -17,6 +17,7 @@ use getrandom::SysRng;
 use passmate_interchange::{Applied, Format, Imported, apply};
 use passmate_proto::RequestCode;
 use passmate_sync::{Reason, Replica, Report, SameKey};
+use passmate_vault::format::container::Params;
 use passmate_vault::history::undo::Step;
 use passmate_vault::login::{FieldRole, role_of};
 use passmate_vault::report::RecordReport;
@@ -35,6 +36,7 @@ use crate::generate::site::SiteRule;
 use crate::history::{self, HistoryEntry};
 use crate::leak::scan::{SecretValue, secret_values};
 use crate::log_n::LogN;
+use crate::memory::memory_available;
 use crate::naming::continuations;
 use crate::otp::{Code, Otp};
 use crate::problem::{Problem, ProblemKind};
@@ -433,7 +435,7 @@ impl VaultApi for Session {
         log_n: Option<LogN>,
     ) -> Reply<ChangedPassphrase> {
         if let Some(log_n) = log_n {
-            log_n.check_dearer(self.params())?;
+            check_dearer(log_n, self.params())?;
         }
         let passphrase = match passphrase {
             Some(passphrase) => passphrase.clone(),
@@ -606,4 +608,26 @@ fn as_step<R>(
     let notice = note_sync(session, &synced.place, &before.vault, is_continued);
     synced.notices.extend(notice);
     Ok(synced)
+}
+
+/// A vault is never made cheaper, and what the machine has not is not promised.
+fn check_dearer(log_n: LogN, now: Params) -> Result<(), Problem> {
+    if now.or_dearer(log_n.params()) == now {
+        return Err(Problem::usage(
+            format!("an unlock of this vault costs logN {} already", now.log_n()),
+            "a vault is never made cheaper; choose a higher one, or change the passphrase alone",
+        ));
+    }
+    match memory_available() {
+        Some(free) if free < log_n.params().memory_bytes() => Err(Problem::new(
+            ProblemKind::File,
+            format!(
+                "logN {log_n} takes {} MiB of memory, and this machine has {} MiB free",
+                log_n.memory_mib(),
+                free >> 20
+            ),
+            "choose a lower one: the vault could not be opened here",
+        )),
+        _ => Ok(()),
+    }
 }

@@ -6,9 +6,6 @@ use std::ops::RangeInclusive;
 use passmate_vault::format::container::Params;
 use serde::{Deserialize, Serialize};
 
-use crate::memory::memory_available;
-use crate::problem::{Problem, ProblemKind};
-
 /// log2 of scrypt's N for a vault that is dearer than the standard of 17. One step more doubles the
 /// memory and the time of each unlock, and those of each guess.
 ///
@@ -30,29 +27,6 @@ impl LogN {
     #[must_use]
     pub fn memory_mib(self) -> u64 {
         self.params().memory_bytes() >> 20
-    }
-
-    /// A vault is never made cheaper, and what the machine has not is not promised.
-    pub(crate) fn check_dearer(self, now: Params) -> Result<(), Problem> {
-        if now.or_dearer(self.params()) == now {
-            return Err(Problem::usage(
-                format!("an unlock of this vault costs logN {} already", now.log_n()),
-                "a vault is never made cheaper; choose a higher one, or change the passphrase alone",
-            ));
-        }
-        let needed = self.params().memory_bytes();
-        match memory_available() {
-            Some(free) if free < needed => Err(Problem::new(
-                ProblemKind::File,
-                format!(
-                    "logN {self} takes {} MiB of memory, and this machine has {} MiB free",
-                    self.memory_mib(),
-                    free >> 20
-                ),
-                "choose a lower one: the vault could not be opened here",
-            )),
-            _ => Ok(()),
-        }
     }
 
     /// How many times as much work an unlock is as with the standard.
