@@ -36,6 +36,8 @@ reasons! {
     SourcePaused "source_paused",
     /// A newcomer got the place of this connection, whose client kept the server waiting.
     HandshakesMax "handshakes_max",
+    /// The database cannot be reached.
+    StoreUnavailable "store_unavailable",
     /// A proxy did not send the PROXY protocol header that it must send.
     NoProxyHeader "no_proxy_header",
 }

@@ -237,6 +237,12 @@ pub(crate) async fn accept(listener: Listener, state: Arc<ServerState>) {
             turn_away(&stream);
             continue;
         };
+        // After the hello, a client could not tell this from a wrong key.
+        if state.service.is_store_out() {
+            note_turned_away(&state, TurnedAway::StoreUnavailable);
+            turn_away(&stream);
+            continue;
+        }
         let is_proxy = settings
             .proxy_from
             .iter()

@@ -224,6 +224,11 @@ impl From<StoreError> for Refusal {
 }
 
 impl Service {
+    /// Whether the store cannot be reached at the moment.
+    pub(crate) fn is_store_out(&self) -> bool {
+        self.0.store.is_out()
+    }
+
     /// `folder` is the folder of the store, if it is on this machine; its free space limits creates
     /// and growth.
     pub(crate) fn new(

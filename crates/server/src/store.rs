@@ -42,6 +42,7 @@ mod writer;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crc_fast::{CrcAlgorithm, checksum};
@@ -372,6 +373,11 @@ pub trait Engine: Send + 'static {
     /// than the caller's own limit.
     fn step_time_max(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// Set as long as the store cannot be reached at all, if that can happen.
+    fn outage(&self) -> Option<Arc<AtomicBool>> {
+        None
     }
 
     /// The most changes that [`commit`](Self::commit) is given at once.

@@ -39,6 +39,8 @@ struct StoreInner {
     counters: Arc<CommitCounters>,
     /// What a writer will write down.
     notes: Arc<Mutex<Notes>>,
+    /// Set while the store cannot be reached.
+    outage: Option<Arc<AtomicBool>>,
 }
 
 /// A writer thread.
@@ -100,6 +102,7 @@ impl Store {
         let notes = Arc::new(Mutex::new(Notes::default()));
         let on_fatal = Arc::new(on_fatal);
         let mut writers = Vec::new();
+        let outage = engine.outage();
         let mut engines = engine.more_writers();
         engines.push(engine);
         for engine in engines {
@@ -138,7 +141,15 @@ impl Store {
             is_closing,
             counters,
             notes,
+            outage,
         })))
+    }
+
+    /// Whether the store cannot be reached at the moment. Whoever comes now is better refused at
+    /// once.
+    pub(crate) fn is_out(&self) -> bool {
+        let outage = self.0.outage.as_ref();
+        outage.is_some_and(|outage| outage.load(Ordering::SeqCst))
     }
 
     /// Makes an account; see [`Change::Create`].

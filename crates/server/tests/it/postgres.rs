@@ -54,7 +54,10 @@ impl Account {
 
     /// Stores the next number; true if that was confirmed.
     fn update(&self, program: &Program) -> bool {
-        let mut client = program.greeted();
+        let Ok(mut client) = program.try_connect() else {
+            return false;
+        };
+        client.greet();
         client.send(&update(self.number, TOKEN));
         let Some(btoken) = client.take_btoken() else {
             return false;
@@ -252,6 +255,24 @@ fn a_database_that_stands_still_keeps_nobody_waiting() {
     let log = program.log();
     assert_eq!(lines(&log, "cannot be used"), 1, "{log}");
     assert_eq!(lines(&log, "database works again"), 1, "{log}");
+}
+
+#[test]
+fn while_the_database_is_gone_clients_are_refused_before_the_hello() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 1);
+    let account = Account::new(&program);
+    assert!(account.update(&program));
+    cluster.kill();
+    // The first one finds out. A device would take an end after the hello for a wrong key.
+    assert!(!account.update(&program));
+    until("nobody is let in", || program.try_connect().is_err());
+    assert!(get(&program, "/metrics").contains("reason=\"store_unavailable\"} 1"));
+    cluster.start();
+    // The server notices by itself: no client that asks it is let in.
+    until("clients are let in", || program.try_connect().is_ok());
+    assert!(account.update(&program));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What all connections of a store share: the runtime that drives them, and whether the database
 //! works. While it does not, one attempt after the other is made, and nobody else waits for it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -16,6 +17,10 @@ use crate::store::{EngineError, StoreError};
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks whether a database is back.
+const WATCH_PAUSE: Duration = Duration::from_millis(250);
+/// A database that has failed for so long is out.
+const OUTAGE_AFTER: Duration = Duration::from_secs(1);
 /// A failure so soon after the last one that was logged is not logged again.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
@@ -29,6 +34,10 @@ pub(super) struct Database {
     /// to a primary that has stood still, and does not know that there is another one.
     generation: AtomicU64,
     health: Mutex<Health>,
+    /// Set once nothing has worked for [`OUTAGE_AFTER`]: no client is let in then, and a task looks
+    /// whether the database is back.
+    pub(super) outage: Arc<AtomicBool>,
+    me: Weak<Self>,
     /// When a failure was logged last.
     logged: Mutex<Option<Instant>>,
     /// None only while it is dropped.
@@ -59,12 +68,14 @@ impl Database {
             .enable_all()
             .build()
             .map_err(|error| EngineError::Failed(error.to_string()))?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|me| Self {
             url: url.clone(),
             tls,
             place: AtomicUsize::new(0),
             generation: AtomicU64::new(0),
             health: Mutex::default(),
+            outage: Arc::default(),
+            me: me.clone(),
             logged: Mutex::default(),
             runtime: Some(runtime),
         }))
@@ -124,9 +135,30 @@ impl Database {
             }
             Err(fault) => {
                 self.note_fault(&fault);
+                if self.fails_since().elapsed() >= OUTAGE_AFTER
+                    && !self.outage.swap(true, Ordering::SeqCst)
+                {
+                    self.handle().spawn(Self::watch(self.me.clone()));
+                }
                 Err(fault)
             }
         }
+    }
+
+    /// Connects from time to time until the database is back.
+    fn watch(database: Weak<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            loop {
+                tokio::time::sleep(WATCH_PAUSE).await;
+                let Some(database) = database.upgrade() else {
+                    return;
+                };
+                let is_out = database.outage.load(Ordering::SeqCst);
+                if !is_out || database.try_connect().await.is_ok() {
+                    return;
+                }
+            }
+        })
     }
 
     /// Lets one caller try, where the database fails.
@@ -153,6 +185,7 @@ impl Database {
 
     /// The database did what it was asked.
     pub(super) fn note_success(&self) {
+        self.outage.store(false, Ordering::SeqCst);
         let mut health = self.health.lock();
         if let Health::Fails {
             since, is_logged, ..

@@ -1,6 +1,7 @@
 //! The writing side: a connection that commits batches, and settles what it did not hear of.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use passmate_proto::AccountNumber;
@@ -175,6 +176,10 @@ impl Engine for Postgres {
     /// has a deadline of its own.
     fn step_time_max(&self) -> Duration {
         12 * self.line.database.url.deadline
+    }
+
+    fn outage(&self) -> Option<Arc<AtomicBool>> {
+        Some(Arc::clone(&self.line.database.outage))
     }
 
     fn batch_len_max(&self) -> usize {
