@@ -30,7 +30,10 @@ pub enum StoreUrl {
 pub enum BadStoreUrl {
     #[error("is not a store: write sqlite:PATH or postgres://USER@HOST/DATABASE")]
     NotAStore,
-    #[error("is not the address of a PostgreSQL database: write postgres://USER@HOST/DATABASE")]
+    #[error(
+        "is not the address of a PostgreSQL database: write postgres://USER@HOST/DATABASE, and \
+         `@`, `/` and `?` in a name or password as %40, %2F and %3F"
+    )]
     NotPostgres,
     #[error("has a wrong value of {option}: {write}")]
     PostgresOption {

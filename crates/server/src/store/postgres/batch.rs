@@ -231,16 +231,21 @@ async fn apply_one(
                 accounts_max: *accounts_max,
                 at: *at,
             };
-            if attempt == Attempt::Again
-                && let Some(number) = new.find(connection).await?
-            {
-                return Ok(Outcome::Created(Created::Done(number, ())));
+            if attempt == Attempt::Again {
+                // If it is not there, it was not made, or was made and deleted since: nobody may
+                // make it now.
+                return Ok(match new.find(connection).await? {
+                    Some(number) => Outcome::Created(Created::Done(number, ())),
+                    None => Outcome::Unknown,
+                });
             }
             Outcome::Created(match admission {
                 Admission::Anyone => create(connection, &new, tally).await?,
                 Admission::Invited => invited::create(connection, &new, tally).await?,
             })
         }
+        // What is there now may be another account, of a device that found the first one gone.
+        Change::Delete { .. } if attempt == Attempt::Again => Outcome::Unknown,
         Change::Delete { account, auth } => {
             Outcome::Deleted(delete(connection, *account, auth, tally).await?)
         }

@@ -1,5 +1,6 @@
 //! A database that takes in another store, and the rows that it gives to one.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use passmate_proto::AccountNumber;
@@ -28,14 +29,37 @@ pub(super) async fn is_unfinished(connection: &Connection) -> Result<bool, Fault
 
 pub(in crate::store) struct PostgresIntake {
     inspector: PostgresInspector,
+    /// The value of the mark that this transfer has set.
+    mark: i64,
 }
 
 impl PostgresIntake {
     /// Opens a database, and makes its schema.
     pub(in crate::store) fn open(url: &PostgresUrl) -> Result<Self, StoreError> {
         drop(Postgres::open_unfinished(url)?);
+        let mut mark = [0; size_of::<i64>()];
+        getrandom::fill(&mut mark).map_err(|error| EngineError::Failed(error.to_string()))?;
         Ok(Self {
             inspector: PostgresInspector::open(url)?,
+            mark: i64::from_ne_bytes(mark),
+        })
+    }
+
+    /// Changes the store, if no other transfer has begun since, and none has ended: a run that was
+    /// forgotten must not write over what devices have stored since.
+    fn transact_marked(
+        &self,
+        change: impl AsyncFn(&Connection) -> Result<(), Fault>,
+    ) -> Result<(), StoreError> {
+        self.transact(async |connection| {
+            let sql = "SELECT 1 FROM passmate.property WHERE name = 'unfinished' AND value = $1
+                 FOR UPDATE";
+            let mark: [Param<'_>; 1] = [(&self.mark, Type::INT8)];
+            if connection.query(sql, &mark).await?.is_empty() {
+                let cause = "another transfer into this store has begun or ended since";
+                return Err(Fault::Refused(EngineError::Unavailable(cause.to_owned())));
+            }
+            change(connection).await
         })
     }
 
@@ -56,13 +80,7 @@ impl PostgresIntake {
 
     /// Whether there are accounts that are not from an unfinished transfer.
     fn has_accounts(&self) -> Result<bool, StoreError> {
-        let look = async {
-            if is_unfinished(&self.inspector.connection).await? {
-                return Ok(false);
-            }
-            let sql = "SELECT EXISTS (SELECT 1 FROM passmate.account)";
-            get(&self.inspector.connection.one(sql, &[]).await?, 0)
-        };
+        let look = has_accounts(&self.inspector.connection);
         let found = self.inspector.database.wait(look);
         Ok(found.map_err(Fault::of_read)?)
     }
@@ -74,20 +92,31 @@ impl Intake for PostgresIntake {
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
-        if self.has_accounts()? {
-            return Err(StoreError::NotEmpty {
+        let is_taken = Cell::new(false);
+        let begun = self.transact(async |connection| {
+            // No server makes an account between the look and the mark.
+            let lock = "LOCK TABLE passmate.account IN SHARE ROW EXCLUSIVE MODE";
+            connection.batch(lock).await?;
+            is_taken.set(has_accounts(connection).await?);
+            if is_taken.get() {
+                return Ok(());
+            }
+            let sql = "INSERT INTO passmate.property VALUES ('unfinished', $1)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+            let mark: [Param<'_>; 1] = [(&self.mark, Type::INT8)];
+            connection.execute(sql, &mark).await.map(drop)
+        });
+        begun?;
+        match is_taken.get() {
+            true => Err(StoreError::NotEmpty {
                 store: self.inspector.database.url.to_string(),
-            });
+            }),
+            false => Ok(()),
         }
-        self.transact(async |connection| {
-            let sql =
-                "INSERT INTO passmate.property VALUES ('unfinished', 1) ON CONFLICT DO NOTHING";
-            connection.execute(sql, &[]).await.map(drop)
-        })
     }
 
     fn put(&mut self, accounts: &[WholeAccount]) -> Result<(), StoreError> {
-        self.transact(async |connection| {
+        self.transact_marked(async |connection| {
             for account in accounts {
                 put(connection, account).await?;
             }
@@ -100,7 +129,7 @@ impl Intake for PostgresIntake {
             .iter()
             .map(|one| one.as_bytes().as_slice())
             .collect();
-        self.transact(async |connection| {
+        self.transact_marked(async |connection| {
             let sql = "DELETE FROM passmate.account WHERE number = ANY ($1)";
             let numbers: [Param<'_>; 1] = [(&numbers, Type::BYTEA_ARRAY)];
             connection.execute(sql, &numbers).await.map(drop)
@@ -108,7 +137,7 @@ impl Intake for PostgresIntake {
     }
 
     fn put_rest(&mut self, rest: &Rest) -> Result<(), StoreError> {
-        self.transact(async |connection| {
+        self.transact_marked(async |connection| {
             let sql = "UPDATE passmate.totals SET accounts = 0, btoken_bytes = 0;
                  UPDATE passmate.totals SET accounts = (SELECT count(*) FROM passmate.account),
                      btoken_bytes = (SELECT coalesce(sum(btoken_len), 0) FROM passmate.account)
@@ -121,11 +150,20 @@ impl Intake for PostgresIntake {
     }
 
     fn finish(&mut self, actor: &Actor, action: Action, detail: &str) -> Result<(), StoreError> {
-        self.transact(async |connection| {
+        self.transact_marked(async |connection| {
             audit::record(connection, actor, action, None, detail).await?;
             finish(connection).await
         })
     }
+}
+
+/// Whether there are accounts that are not from an unfinished transfer.
+async fn has_accounts(connection: &Connection) -> Result<bool, Fault> {
+    if is_unfinished(connection).await? {
+        return Ok(false);
+    }
+    let sql = "SELECT EXISTS (SELECT 1 FROM passmate.account)";
+    get(&connection.one(sql, &[]).await?, 0)
 }
 
 async fn finish(connection: &Connection) -> Result<(), Fault> {
@@ -277,6 +315,12 @@ impl PostgresInspector {
             done.map_err(Fault::of_read)
         };
         run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")?;
+        let is_unfinished = self.database.wait(is_unfinished(&self.connection));
+        if is_unfinished.map_err(Fault::of_read)? {
+            return Err(StoreError::Unfinished {
+                store: self.database.url.to_string(),
+            });
+        }
         let mut file = SqliteIntake::open(path)?;
         file.begin()?;
         transfer::copy(self, &mut file, &mut |_| {})?;
@@ -323,7 +367,7 @@ impl OfflineStore for EmptyPostgres {
             let cause = "the database does not hold what was restored".to_owned();
             return Err(EngineError::Damaged(cause).into());
         }
-        target.transact(finish)?;
+        target.transact_marked(finish)?;
         Ok(None)
     }
 }

@@ -160,6 +160,18 @@ impl FromStr for PostgresUrl {
     fn from_str(text: &str) -> Result<Self, BadStoreUrl> {
         let (url, options) = Options::split(text)?;
         let mut config: Config = url.parse().map_err(|_| BadStoreUrl::NotPostgres)?;
+        // A password with an `@` that is not written as %40 would end in the host, and be shown.
+        let has_at = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+        let credentials = url
+            .split_once("://")
+            .and_then(|(_, rest)| rest.split_once('@'));
+        let is_no_user = credentials.is_some_and(|(user, _)| {
+            let user = user.split(':').next().unwrap_or_default();
+            user.contains(['/', '?'])
+        });
+        if is_no_user || config.get_hosts().iter().any(has_at) {
+            return Err(BadStoreUrl::NotPostgres);
+        }
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             config.host_path(Path::new(SOCKET_FOLDER));
         }

@@ -91,6 +91,7 @@ fn pass(from: &StoreUrl, to: &StoreUrl) -> Result<Copied, StoreError> {
 fn finish(to: &StoreUrl) {
     let actor = operator_suite::actor();
     let mut target = to.intake().unwrap();
+    target.begin().unwrap();
     target.finish(&actor, Action::MigrateStore, "").unwrap();
 }
 
@@ -197,6 +198,33 @@ fn a_pass_copies_what_differs_and_no_server_opens_the_target_before_its_end() {
     let refused = pass(&source, &target).unwrap_err();
     assert!(matches!(refused, StoreError::NotEmpty { .. }), "{refused}");
     drop(target.open(|error| panic!("{error}")).unwrap());
+}
+
+#[test]
+fn a_transfer_that_was_forgotten_writes_nothing_after_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = StoreUrl::sqlite(dir.path().join("source.db"));
+    let database = Database::new();
+    let target: StoreUrl = database.url().parse().unwrap();
+    fill(&source);
+    let source = source.inspector().unwrap();
+    let mut forgotten = target.intake().unwrap();
+    forgotten.begin().unwrap();
+    let mut later = target.intake().unwrap();
+    later.begin().unwrap();
+    copy(&*source, &mut *forgotten, &mut |_| {}).unwrap_err();
+    copy(&*source, &mut *later, &mut |_| {}).unwrap();
+    let actor = operator_suite::actor();
+    later.finish(&actor, Action::MigrateStore, "").unwrap();
+    // A device stores something new there, and the first run would take it back.
+    database.sql("UPDATE passmate.account SET btoken = 'new', btoken_len = 3 WHERE btoken_len = 0");
+    forgotten.remove(&[number(2)]).unwrap_err();
+    copy(&*source, &mut *forgotten, &mut |_| {}).unwrap_err();
+    forgotten
+        .finish(&actor, Action::MigrateStore, "")
+        .unwrap_err();
+    let stored = "SELECT convert_from(btoken, 'UTF8') FROM passmate.account WHERE btoken_len = 3";
+    assert_eq!(database.sql(stored), "new");
 }
 
 #[test]

@@ -205,3 +205,14 @@ fn a_create_whose_commit_is_lost_is_found() {
     assert_eq!(database.sql(sum), "8|18");
     assert_eq!(database.sql("SELECT count(*) FROM passmate.account"), "8");
 }
+
+#[test]
+fn a_deletion_whose_commit_is_lost_is_not_repeated() {
+    let database = Database::new();
+    let (network, mut engine) = store(&database);
+    // The answers are those to the begin, the deletion, the totals and the commit.
+    network.lose_answer(3);
+    assert_eq!(engine.commit(&[delete(3)]).unwrap(), [Outcome::Unknown]);
+    assert!(network.has_lost());
+    assert_eq!(database.sql("SELECT count(*) FROM passmate.account"), "2");
+}
