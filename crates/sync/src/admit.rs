@@ -247,7 +247,7 @@ impl<'a> Review<'a> {
         let purged: BTreeSet<RecordId> = purged.copied().cloned().collect();
         let altered = altered(&before, &after, &summary, losing);
         let ahead = ahead(&kept, ours, self.to.now);
-        let unguarded = unguarded(&before, &after, &merged, &summary);
+        let unguarded = unguarded(ours, &before, &after, &merged, &summary);
         let hidden = hidden_len(&kept, ours, &merged);
         let seen: BTreeSet<&RecordId> = before.records().iter().map(|record| record.id).collect();
         let added = after.records().iter();

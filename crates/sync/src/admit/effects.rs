@@ -186,25 +186,29 @@ fn shows_the_same(before: &ViewRecord<'_>, now: &ViewRecord<'_>) -> bool {
     own_path(before) == own_path(now) && fields(before) == fields(now)
 }
 
-/// The records that a person guards, deleted ones too, and that would be guarded no more.
+/// The records that a person guards, also those that are deleted or have lost their path, and that
+/// would be guarded no more.
 pub(super) fn unguarded(
+    ours: &Vault,
     before: &View<'_>,
     after: &View<'_>,
     merged: &Vault,
     summary: &MergeSummary,
 ) -> Vec<HeldRecord> {
-    let came = |id: &RecordId| {
-        [&summary.changed, &summary.purged]
-            .iter()
-            .any(|ids| ids.binary_search(id).is_ok())
-    };
-    let guarded = before.records().iter();
-    let guarded = guarded.filter(|record| came(record.id) && is_guarded(record));
-    let guarded = guarded.map(|record| (record.id, &record.path));
-    let deleted = before.deleted().iter();
-    let deleted = deleted.filter(|record| came(record.id) && was_guarded(record.record));
-    let deleted = deleted.map(|record| (record.id, &record.path));
-    let guarded: BTreeMap<_, _> = guarded.chain(deleted).collect();
+    let shown = before.records().iter();
+    let shown: BTreeMap<&RecordId, &ViewRecord<'_>> =
+        shown.map(|record| (record.id, record)).collect();
+    let mut guarded: BTreeMap<&RecordId, Text> = BTreeMap::new();
+    for id in summary.changed.iter().chain(&summary.purged) {
+        let path = match (shown.get(id), ours.record(id)) {
+            (Some(record), _) if is_guarded(record) => record.path.as_ref().clone(),
+            (None, Some(record)) if was_guarded(record) => {
+                record.last_path().unwrap_or_else(|| Text::from(""))
+            }
+            _ => continue,
+        };
+        guarded.insert(id, path);
+    }
     if guarded.is_empty() {
         return Vec::new();
     }
@@ -220,7 +224,7 @@ pub(super) fn unguarded(
     let open = guarded.into_iter().filter(|(id, _)| is_open(id));
     let open = open.map(|(id, path)| HeldRecord {
         id: id.clone(),
-        path: path.as_ref().clone(),
+        path,
         effect: Effect::Unguarded,
     });
     open.collect()

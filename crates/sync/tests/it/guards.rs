@@ -88,6 +88,37 @@ fn a_deleted_record_keeps_its_guard_however_it_comes_back() {
 }
 
 #[test]
+fn a_record_that_lost_its_path_by_a_purge_comes_back_with_its_guard_or_a_question() {
+    let (cloud, [first, mut second]) = after(true, &|vault, now| {
+        let is_path = |change: &Change| change.key.is_path();
+        vault.purge(&RECORD.into(), is_path, now).unwrap();
+        set(vault, "tags", "", now);
+    });
+    sync(&mut second, &cloud).unwrap();
+    let guarded = |vault: &Vault| was_guarded(vault.record(&RECORD.into()).unwrap());
+    assert!(guarded(&second.vault), "its history tells");
+    Thief::with_key_of(&first, &cloud).write(|vault| {
+        vault.rename(&RECORD.into(), RECORD, second.now).unwrap();
+    });
+    let held = held_back(sync(&mut second, &cloud));
+    let effects: Vec<_> = held.records.iter().map(|record| &record.effect).collect();
+    assert_eq!(effects, [&Effect::Unguarded]);
+    refuse_all(&mut second, &cloud);
+    assert!(
+        second
+            .vault
+            .lookup()
+            .get(RECORD)
+            .is_none_or(|record| is_guarded(&record))
+    );
+}
+
+fn refuse_all(device: &mut Device, cloud: &Rc<RefCell<Cloud>>) {
+    let refused = deciding(Decision::RefuseAll);
+    device.sync_with(&mut Way::to(cloud), &refused).unwrap();
+}
+
+#[test]
 fn what_leaves_a_record_guarded_passes() {
     for is_deleted in [false, true] {
         let (cloud, [_, mut second]) = after(is_deleted, &|vault, now| {
