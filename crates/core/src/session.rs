@@ -466,17 +466,20 @@ impl Session {
             read => read?,
         };
         if hash(&container) != self.stored.container {
-            self.location.keep_cost_of(&container);
             let (document, stored) = match self.document.version {
                 Version::V3 => {
                     let Merged {
-                        document, stored, ..
+                        document,
+                        stored,
+                        params,
                     } = self.merged_with_file()?;
+                    self.location.params = params;
                     (document, stored)
                 }
                 // It is never written here, so there is nothing to merge.
                 Version::Passmate2 => {
                     let plaintext = self.open_again(&container)?;
+                    self.location.keep_cost_of(&container);
                     let document = decode_vault_file(&plaintext).map_err(self.location.codec())?;
                     let stored = Stored::new(&container, &plaintext, &document);
                     (document, stored)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use passmate_vault::Passphrase;
-use passmate_vault::format::container::{ContainerError, open_container};
+use passmate_vault::format::container::{ContainerError, container_params, open_container};
 use passmate_vault::format::encode_v3;
 use zeroize::Zeroizing;
 
@@ -87,18 +87,25 @@ impl Session {
         change
     }
 
-    /// Encrypts one file anew, unless it is under the new passphrase already.
+    /// Encrypts one file anew, unless it is under the new passphrase and as dear already. None gets
+    /// cheaper.
     fn change_archive(&self, path: &Path, passphrase: &Passphrase) -> Result<(), SessionError> {
-        let location = self.location.at(path).file()?;
+        let mut location = self.location.at(path).file()?;
         let lock = location.lock()?;
         let container = location.read()?;
+        let (wanted, found) = (location.params, container_params(&container));
         let plaintext = match open_container(&container, &self.passphrase) {
             Err(ContainerError::WrongPassphrase) => {
                 let opened = open_container(&container, passphrase);
-                return opened.map(drop).map_err(location.container());
+                let opened = opened.map_err(location.container())?;
+                if found.is_ok_and(|found| found.or_dearer(wanted) == found) {
+                    return Ok(());
+                }
+                opened
             }
             opened => opened.map_err(location.container())?,
         };
+        location.keep_cost_of(&container);
         let container = location.seal(&plaintext, passphrase)?;
         disk::overwrite(&*location.disk, &lock, &location.path, &container)
             .map_err(location.io("write"))
