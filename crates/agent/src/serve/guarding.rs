@@ -165,6 +165,10 @@ fn touch_of(call: &Call) -> Option<Touch> {
         Call::SetUpServer { .. } | Call::SetUpFolder { .. } => {
             Touch::all("send the whole vault elsewhere", "with")
         }
+        Call::Audit { rules } if rules.online.is_some() => Touch::all(
+            "ask a service on the network about all passwords",
+            "with those of",
+        ),
         // Who chooses the list, the records or the import may guess.
         Call::Audit { .. } => Touch::all("compare all passwords", "with those of"),
         Call::PreviewImport { .. } => Touch::all("compare an import", "with"),

@@ -42,6 +42,8 @@ pub(super) struct Ask {
     pub(super) is_shown: bool,
     /// It was sent, and the vault has not answered.
     pub(super) is_sent: bool,
+    /// The line began with a secret of the vault, which a lock takes away, edited or not.
+    holds_stored: bool,
 }
 
 /// What a line is.
@@ -80,7 +82,8 @@ impl Dialog {
             _ => None,
         };
         let is_begun = |ask: &Ask| !ask.line.is_empty() || matches!(ask.what, Asked::Part(_));
-        ask.filter(is_begun).map(|ask| Ask {
+        let is_typed = |ask: &Ask| is_begun(ask) && !ask.holds_stored;
+        ask.filter(is_typed).map(|ask| Ask {
             is_shown: ask.is_shown && !ask.what.is_secret(),
             is_sent: false,
             ..ask
@@ -159,8 +162,10 @@ impl Ask {
     pub(super) fn new(what: Asked, text: &str) -> Self {
         let mut line = Line::default();
         line.insert(text);
+        let is_value = matches!(what, Asked::Value { .. });
         Self {
             is_shown: !what.is_secret(),
+            holds_stored: is_value && what.is_secret() && !text.is_empty(),
             what,
             line,
             is_sent: false,

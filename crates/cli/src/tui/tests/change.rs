@@ -95,6 +95,13 @@ fn a_field_is_edited_in_its_place() {
     pilot.press(KeyCode::Enter);
     pilot.typed("e3\n");
     assert_eq!(pilot.value("mail", "password").unwrap(), "hunter23");
+    // It is of the vault, so a lock takes it away, unlike what was typed.
+    pilot.typed("e");
+    pilot.shows("hunter23");
+    pilot.feed(Event::Locked);
+    pilot.hides("What you typed");
+    pilot.feed(Event::Unlocked);
+    pilot.hides("password of mail");
 }
 
 #[test]
