@@ -72,6 +72,9 @@ impl Authority {
             .arg(&config)
             .args(["-dnsserver", &format!("127.0.0.1:{dns_port}"), "-strict"])
             .env("PEBBLE_VA_NOSLEEP", "1")
+            // It rejects good nonces at random, 5 in 100 by default: three in a row are too many for
+            // the client, and too frequent for tests.
+            .env("PEBBLE_WFE_NONCEREJECT", "1")
             .env("PEBBLE_AUTHZREUSE", "0");
         let pebble = quiet(&mut pebble).expect("pebble is there if its DNS server is");
         for port in [port, dns_admin] {
