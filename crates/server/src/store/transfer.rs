@@ -140,6 +140,12 @@ pub(crate) struct Content {
     pub hash: String,
 }
 
+/// The last account of a page, if there may be more behind it.
+fn last_if_full(page: &[AccountRow]) -> Option<[u8; 8]> {
+    let last = page.last().map(|row| *row.number.as_bytes());
+    last.filter(|_| page.len() == PAGE)
+}
+
 /// Makes the target like the source. `progress` is called after each part with the number of accounts
 /// that were compared.
 ///
@@ -153,11 +159,15 @@ pub(crate) fn copy(
     let mut copied = Copied::default();
     let (mut after, mut compared) = ([0; 8], 0);
     loop {
-        let page = source.rows(after, None, PAGE)?;
-        // The last page decides about everything behind it.
-        let last = page.last().map(|row| *row.number.as_bytes());
-        let until = last.filter(|_| page.len() == PAGE);
-        let there = target.look().rows(after, until, usize::MAX)?;
+        let mut page = source.rows(after, None, PAGE)?;
+        let mut there = target.look().rows(after, None, PAGE)?;
+        // A full page says nothing about what is behind it.
+        let until = [last_if_full(&page), last_if_full(&there)];
+        let until = until.into_iter().flatten().min();
+        if let Some(until) = until {
+            page.retain(|row| *row.number.as_bytes() <= until);
+            there.retain(|row| *row.number.as_bytes() <= until);
+        }
         let mut surplus: BTreeMap<[u8; 8], AccountRow> = there
             .into_iter()
             .map(|row| (*row.number.as_bytes(), row))
@@ -177,7 +187,7 @@ pub(crate) fn copy(
         compared += page.len() as u64;
         progress(compared);
         match until {
-            Some(last) => after = last,
+            Some(until) => after = until,
             None => break,
         }
     }

@@ -275,6 +275,55 @@ fn while_the_database_is_gone_clients_are_refused_before_the_hello() {
     assert!(account.update(&program));
 }
 
+/// The standby that each commit waits for is lost: connections can be made, and commits hang.
+#[test]
+fn commits_that_hang_are_an_outage_and_are_not_repeated_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 1);
+    let account = Account::new(&program);
+    assert!(account.update(&program));
+    let set = |name: &str| {
+        cluster.sql(&format!(
+            "ALTER SYSTEM SET synchronous_standby_names = '{name}'"
+        ));
+        cluster.sql("SELECT pg_reload_conf()");
+        let is_set = || cluster.sql("SHOW synchronous_standby_names") == name;
+        until("the setting is in force", is_set);
+    };
+    let hanging = || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        cluster.sql(sql).parse::<u64>().unwrap()
+    };
+    // A session sees its own setting at once, and others a moment later.
+    set("nobody");
+    until("a commit hangs", || !account.update(&program));
+    until("nobody is let in", || program.try_connect().is_err());
+    assert!(readiness(&program).starts_with("HTTP/1.1 503"));
+    let before = hanging();
+    // Several looks at the database later, there is one commit that waits, beside those of before.
+    for _ in 0..40 {
+        assert!(program.try_connect().is_err());
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert!(hanging() <= before + 1, "{before} and then {}", hanging());
+    let metrics = get(&program, "/metrics");
+    assert!(
+        metrics.contains("reason=\"store_unavailable\"}"),
+        "{metrics}"
+    );
+    cluster.sql_of("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
+    cluster.sql("SELECT pg_reload_conf()");
+    until("clients are let in", || program.try_connect().is_ok());
+    until("it is ready", || {
+        readiness(&program).starts_with("HTTP/1.1 200")
+    });
+    assert!(account.update(&program));
+    let log = program.log();
+    assert_eq!(lines(&log, "cannot be used"), 1, "{log}");
+    assert_eq!(lines(&log, "database works again"), 1, "{log}");
+}
+
 #[test]
 fn a_database_that_is_read_only_confirms_nothing_until_it_is_not() {
     let dir = tempfile::tempdir().unwrap();

@@ -109,8 +109,7 @@ pub(super) async fn commit(
             return Ok(outcomes);
         }
         [Part::One(Change::Probe)] => {
-            let sql = format!("UPDATE passmate.totals SET accounts = accounts WHERE {SLOT}");
-            connection.commit_alone(&sql, &[]).await?;
+            connection.probe_soon().await?;
             return Ok(vec![Outcome::Done]);
         }
         _ => {}

@@ -11,6 +11,7 @@ use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row};
 
+use super::batch::SLOT;
 use super::error::{Fault, describe, is_denied};
 use super::tls::MakeTls;
 use super::url::{Durability, PostgresUrl};
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pump: JoinHandle<()>,
     /// The database has sent a warning since the last commit began.
     is_warned: Arc<AtomicBool>,
+    /// A transaction was begun and has not ended.
+    is_within: AtomicBool,
     /// How long a statement may take.
     deadline: Duration,
     /// How long the database waits in a transaction for what comes next.
@@ -86,6 +89,7 @@ impl Connection {
             client,
             pump,
             is_warned,
+            is_within: AtomicBool::new(false),
             deadline: url.deadline,
             idle_time_max: 2 * url.deadline,
         };
@@ -106,11 +110,22 @@ impl Connection {
     /// that does not know a setting does not have the danger.
     async fn check_durability(&self) -> Result<Option<String>, Fault> {
         let sql = "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), \
-            ('full_page_writes'), ('synchronous_commit')) AS needed (name)";
+            ('full_page_writes'), ('synchronous_commit'), ('client_min_messages')) \
+            AS needed (name)";
         for row in self.query(sql, &[]).await? {
             let (name, value): (String, Option<String>) = (get(&row, 0)?, get(&row, 1)?);
-            if value.as_deref() == Some("off") {
-                return Ok(Some(format!("{name} is off")));
+            let is_unsafe = match (name.as_str(), value.as_deref()) {
+                // With `local`, a commit waits for no standby, also where one is named.
+                ("synchronous_commit", Some(value)) => ["off", "local"].contains(&value),
+                // A commit that no standby has is told from others by its warning.
+                ("client_min_messages", Some(value)) => {
+                    ["error", "fatal", "panic"].contains(&value)
+                }
+                (_, value) => value == Some("off"),
+            };
+            if is_unsafe {
+                let value = value.unwrap_or_default();
+                return Ok(Some(format!("{name} is {value}")));
             }
         }
         Ok(None)
@@ -124,6 +139,11 @@ impl Connection {
     /// Whether the database has closed it.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Whether the next statement would be in no transaction, and may arrive.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.is_closed() && !self.is_within.load(Ordering::SeqCst)
     }
 
     /// Closes the socket at once, and tells the database nothing.
@@ -153,18 +173,49 @@ impl Connection {
 
     /// Begins a transaction. The database ends it if this process says nothing for a while.
     pub(super) async fn begin(&self) -> Result<(), Fault> {
-        let sql = format!(
+        let begin = self.begun(self.idle_time_max);
+        self.batch(&begin).await.map_err(Fault::before_commit)
+    }
+
+    /// Begins a transaction with a statement that may take long.
+    pub(super) async fn begin_slow(&self, sql: &str) -> Result<(), Fault> {
+        let begin = self.begun(Duration::from_secs(60));
+        let begun = self.batch_slow(&format!("{begin}; {sql}")).await;
+        begun.map_err(Fault::before_commit)
+    }
+
+    /// The statements that begin a transaction. If one of them fails, it may have begun.
+    fn begun(&self, idle_time_max: Duration) -> String {
+        self.is_within.store(true, Ordering::SeqCst);
+        let idle = idle_time_max.as_millis();
+        format!(
             "BEGIN ISOLATION LEVEL READ COMMITTED; \
-             SET LOCAL idle_in_transaction_session_timeout = {}",
-            self.idle_time_max.as_millis()
-        );
-        self.batch(&sql).await.map_err(Fault::before_commit)
+             SET LOCAL idle_in_transaction_session_timeout = {idle}"
+        )
     }
 
     /// Commits a transaction.
     pub(super) async fn commit(&self) -> Result<(), Fault> {
         self.is_warned.store(false, Ordering::SeqCst);
         self.batch("COMMIT").await?;
+        self.is_within.store(false, Ordering::SeqCst);
+        self.check_unwarned()
+    }
+
+    /// Commits a change that changes nothing, within the time of a statement.
+    pub(super) async fn probe_soon(&self) -> Result<(), Fault> {
+        self.probe(self.deadline).await
+    }
+
+    /// Commits a change that changes nothing, within a time. It waits for all that a commit waits
+    /// for.
+    pub(super) async fn probe(&self, within: Duration) -> Result<(), Fault> {
+        let sql = format!("UPDATE passmate.totals SET accounts = accounts WHERE {SLOT}");
+        self.is_warned.store(false, Ordering::SeqCst);
+        match tokio::time::timeout(within, self.client.execute_typed(&sql, &[])).await {
+            Err(_) => return Err(Fault::Unknown(no_answer(within))),
+            Ok(done) => done.map_err(|error| Fault::of(&error))?,
+        };
         self.check_unwarned()
     }
 
@@ -191,7 +242,9 @@ impl Connection {
 
     /// Rolls a transaction back.
     pub(super) async fn roll_back(&self) -> Result<(), Fault> {
-        self.batch("ROLLBACK").await.map_err(Fault::before_commit)
+        self.batch("ROLLBACK").await.map_err(Fault::before_commit)?;
+        self.is_within.store(false, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Runs statements without parameters in one go.

@@ -19,6 +19,8 @@ use crate::store::{EngineError, StoreError};
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks whether a database is back.
 const WATCH_PAUSE: Duration = Duration::from_millis(250);
+/// A commit that nobody confirms is tried again after this time, on another connection.
+const COMMIT_TIME_MAX: Duration = Duration::from_secs(600);
 /// A database that has failed for so long is out.
 const OUTAGE_AFTER: Duration = Duration::from_secs(1);
 /// A failure so soon after the last one that was logged is not logged again.
@@ -50,11 +52,21 @@ enum Health {
     Works,
     Fails {
         cause: String,
+        /// What has to succeed before the database works again.
+        needs: Needs,
         since: Instant,
         /// The last attempt to connect.
         tried: Instant,
         is_logged: bool,
     },
+}
+
+/// What shows that a database works again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Connection,
+    /// Connections were made, and a commit on them was not confirmed, as if a standby were lost.
+    Commit,
 }
 
 impl Database {
@@ -130,22 +142,27 @@ impl Database {
         self.take_turn()?;
         match self.open().await {
             Ok(opened) => {
-                self.note_success();
+                if self.needs() != Some(Needs::Commit) {
+                    self.note_success();
+                }
                 Ok(opened)
             }
             Err(fault) => {
-                self.note_fault(&fault);
-                if self.fails_since().elapsed() >= OUTAGE_AFTER
-                    && !self.outage.swap(true, Ordering::SeqCst)
-                {
-                    self.handle().spawn(Self::watch(self.me.clone()));
-                }
+                self.note_fault(&fault, Needs::Connection);
                 Err(fault)
             }
         }
     }
 
-    /// Connects from time to time until the database is back.
+    /// What has to succeed before the database works again; nothing if it works.
+    fn needs(&self) -> Option<Needs> {
+        match &*self.health.lock() {
+            Health::Fails { needs, .. } => Some(*needs),
+            Health::Works => None,
+        }
+    }
+
+    /// Looks from time to time whether the database is back.
     fn watch(database: Weak<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             loop {
@@ -153,12 +170,43 @@ impl Database {
                 let Some(database) = database.upgrade() else {
                     return;
                 };
-                let is_out = database.outage.load(Ordering::SeqCst);
-                if !is_out || database.try_connect().await.is_ok() {
+                if !database.outage.load(Ordering::SeqCst) {
                     return;
                 }
+                let Ok((connection, generation)) = database.try_connect().await else {
+                    continue;
+                };
+                if database.needs() == Some(Needs::Commit) {
+                    drop(database.wait_for_commit(&connection, generation).await);
+                }
+                connection.cut();
             }
         })
+    }
+
+    /// Commits a change that changes nothing, and waits for the confirmation for as long as the same
+    /// database lets others connect. The database keeps each commit that waits for a standby, with
+    /// its connection, so no second one is begun while this one may still succeed.
+    async fn wait_for_commit(&self, connection: &Connection, generation: u64) -> Result<(), Fault> {
+        let commit = connection.probe(COMMIT_TIME_MAX);
+        tokio::pin!(commit);
+        loop {
+            tokio::select! {
+                committed = &mut commit => {
+                    match &committed {
+                        Ok(()) => self.note_success(),
+                        Err(fault) => self.note_fault(fault, Needs::Commit),
+                    }
+                    return committed;
+                }
+                () = tokio::time::sleep(self.url.deadline) => {}
+            }
+            let (other, found) = self.try_connect().await?;
+            other.cut();
+            if found != generation {
+                return Err(Fault::Lost("another host accepts writes".to_owned()));
+            }
+        }
     }
 
     /// Lets one caller try, where the database fails.
@@ -199,8 +247,9 @@ impl Database {
         }
     }
 
-    /// The database failed. The first failure is logged, and its end.
-    pub(super) fn note_fault(&self, fault: &Fault) {
+    /// The database failed. The first failure is logged, and its end. After a second of failures
+    /// nobody is let in until it works again.
+    fn note_fault(&self, fault: &Fault, needs: Needs) {
         let cause = match fault {
             Fault::Lost(cause)
             | Fault::NotDurable(cause)
@@ -216,17 +265,40 @@ impl Database {
             Health::Works => {
                 *health = Health::Fails {
                     cause: cause.clone(),
+                    needs,
                     since: now,
                     tried: now.checked_sub(PAUSE).unwrap_or(now),
                     is_logged: self.log(cause, now),
                 };
             }
             Health::Fails {
-                tried, cause: old, ..
+                tried,
+                cause: old,
+                needs: before,
+                since,
+                ..
             } => {
                 *tried = now;
                 old.clone_from(cause);
+                if needs == Needs::Commit {
+                    *before = needs;
+                }
+                let is_out = now.duration_since(*since) >= OUTAGE_AFTER;
+                if is_out && !self.outage.swap(true, Ordering::SeqCst) {
+                    self.handle().spawn(Self::watch(self.me.clone()));
+                }
             }
+        }
+    }
+
+    /// Why the database cannot be used, if nobody is let in.
+    pub(super) fn out(&self) -> Option<String> {
+        if !self.outage.load(Ordering::SeqCst) {
+            return None;
+        }
+        match &*self.health.lock() {
+            Health::Fails { cause, .. } => Some(cause.clone()),
+            Health::Works => None,
         }
     }
 
@@ -279,7 +351,7 @@ impl Line {
     /// The connection; a new one if the last was closed, or one of another line was lost since.
     pub(super) async fn get(&mut self) -> Result<&Connection, Fault> {
         let generation = self.database.generation.load(Ordering::SeqCst);
-        let is_good = |(one, opened): &(Connection, u64)| !one.is_closed() && *opened == generation;
+        let is_good = |(one, opened): &(Connection, u64)| one.is_usable() && *opened == generation;
         let opened = match self.connection.take().filter(is_good) {
             Some(opened) => opened,
             None => self.database.connect().await?,
@@ -287,18 +359,28 @@ impl Line {
         Ok(&self.connection.insert(opened).0)
     }
 
-    /// Closes the connection if a fault has made it useless, and notes the fault.
-    pub(super) fn note<T>(&mut self, result: &Result<T, Fault>) {
+    /// Notes how a commit went, and closes the connection if a fault has made it useless.
+    pub(super) fn note_commit<T>(&mut self, result: &Result<T, Fault>) {
         match result {
             Ok(_) => self.database.note_success(),
-            Err(fault) => {
-                self.database.note_fault(fault);
-                // A read-only database may be one that was the primary.
-                if !matches!(fault, Fault::Conflict | Fault::Refused(_)) {
-                    self.cut();
-                    self.database.generation.fetch_add(1, Ordering::SeqCst);
-                }
-            }
+            Err(fault @ Fault::Unknown(_)) => self.note(fault, Needs::Commit),
+            Err(fault) => self.note(fault, Needs::Connection),
+        }
+    }
+
+    /// Notes how a read went. That it succeeds does not show that a commit would.
+    pub(super) fn note_read<T>(&mut self, result: &Result<T, Fault>) {
+        if let Err(fault) = result {
+            self.note(fault, Needs::Connection);
+        }
+    }
+
+    fn note(&mut self, fault: &Fault, needs: Needs) {
+        self.database.note_fault(fault, needs);
+        // A read-only database may be one that was the primary.
+        if !matches!(fault, Fault::Conflict | Fault::Refused(_)) {
+            self.cut();
+            self.database.generation.fetch_add(1, Ordering::SeqCst);
         }
     }
 

@@ -95,7 +95,7 @@ impl Postgres {
             let seconds = time_max.as_secs();
             Err(Fault::Unknown(format!("no commit within {seconds} s")))
         });
-        self.line.note(&result);
+        self.line.note_commit(&result);
         result
     }
 
@@ -173,9 +173,12 @@ impl Engine for Postgres {
     }
 
     /// A change waits for a connection, for its commit, and for as much again to be settled; each
-    /// has a deadline of its own.
+    /// has a deadline of its own, and each host that is tried has one.
     fn step_time_max(&self) -> Duration {
-        12 * self.line.database.url.deadline
+        let url = &self.line.database.url;
+        let hosts = u32::try_from(url.hosts.len()).unwrap_or(u32::MAX);
+        url.deadline
+            .saturating_mul(hosts.saturating_mul(2).saturating_add(10))
     }
 
     fn outage(&self) -> Option<Arc<AtomicBool>> {
@@ -191,6 +194,9 @@ impl Engine for Postgres {
             return Ok(Vec::new());
         }
         let database = Arc::clone(&self.line.database);
+        if let Some(cause) = database.out() {
+            return Err(EngineError::Unavailable(cause));
+        }
         database.wait(self.commit_and_settle(changes))
     }
 
@@ -199,7 +205,7 @@ impl Engine for Postgres {
         database.wait(async {
             let connection = self.line.get().await.map_err(Fault::of_read)?;
             let written = Self::try_write_notes(connection, notes).await;
-            self.line.note(&written);
+            self.line.note_commit(&written);
             written.map_err(Fault::of_read)
         })
     }

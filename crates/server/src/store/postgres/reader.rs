@@ -50,10 +50,7 @@ impl PostgresReader {
             Err(Fault::Unknown(cause)) if connection.is_closed() => Err(Fault::Lost(cause)),
             result => result,
         };
-        if result.is_err() {
-            // That a read succeeds does not show that a change would.
-            self.line.note(&result);
-        }
+        self.line.note_read(&result);
         result
     }
 }

@@ -112,8 +112,7 @@ pub(super) async fn find(connection: &Connection) -> Result<Found, Fault> {
 /// Makes one step, if another server has not made it meanwhile.
 async fn step(connection: &Connection) -> Result<(), Fault> {
     // A step may take long, and so may the one of the server that has the lock.
-    let begin = format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout = 60000; {LOCK}");
-    connection.batch_slow(&begin).await?;
+    connection.begin_slow(LOCK).await?;
     let done = match find(connection).await? {
         Found::Nothing => 0,
         Found::Schema(done) => usize::try_from(done).unwrap_or(usize::MAX),

@@ -143,11 +143,20 @@ fn a_database_that_loses_what_it_confirms_is_refused() {
     let database = Database::new();
     let role = format!("{}_fast", database.name);
     database.sql(&format!("CREATE ROLE {role} SUPERUSER LOGIN"));
-    database.sql(&format!("ALTER ROLE {role} SET synchronous_commit = off"));
     let careless = database.url().replace("postgres@", &format!("{role}@"));
-    let error = refused(&url(&careless));
-    assert!(matches!(error, StoreError::NotDurable { .. }), "{error}");
-    assert!(error.to_string().contains("synchronous_commit is off"));
+    for (name, value) in [
+        ("synchronous_commit", "off"),
+        // The commit of a database with standbys would wait for none.
+        ("synchronous_commit", "local"),
+        // A commit that no standby has would look as any other.
+        ("client_min_messages", "error"),
+    ] {
+        database.sql(&format!("ALTER ROLE {role} RESET ALL"));
+        database.sql(&format!("ALTER ROLE {role} SET {name} = {value}"));
+        let error = refused(&url(&careless));
+        assert!(matches!(error, StoreError::NotDurable { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("{name} is {value}")));
+    }
     let careless = format!("{careless}?durability=unchecked");
     drop(Postgres::open(&url(&careless)).unwrap());
 
