@@ -39,6 +39,15 @@ pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
 pub(crate) fn fill(data_dir: &Path, accounts: u64, len: usize) -> anyhow::Result<()> {
     let mut engine =
         Sqlite::open(&data_dir.join("passmate.db")).context("cannot create the store")?;
+    fill_engine(&mut engine, accounts, len)
+}
+
+/// Fills a store that is open.
+pub(crate) fn fill_engine(
+    engine: &mut impl Engine,
+    accounts: u64,
+    len: usize,
+) -> anyhow::Result<()> {
     let auth = AuthHash::of(&token());
     let mut begin = 0;
     while begin < accounts {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::peers;
+use crate::prompt::time_to;
 use crate::report::{Figure, Goal, median};
 use crate::vault::{Home, bare_scrypt, timed};
 
@@ -17,7 +18,7 @@ const QUICK: usize = 21;
 const SLOW: usize = 3;
 const PATH: &str = "folder 7/site 4207.example.org";
 
-/// Figures 18 to 20, and the agent that they go through.
+/// Figures 18 to 20 and 22, and the agent that they go through.
 pub(crate) struct Daily {
     home: Home,
     agent: Child,
@@ -27,6 +28,8 @@ pub(crate) struct Daily {
     without_agent: Figure,
     write: Figure,
     write_without_agent: Figure,
+    question: Figure,
+    question_time: Figure,
 }
 
 /// A command that takes a few milliseconds.
@@ -56,6 +59,13 @@ impl Daily {
                 Goal::AtMost(1.2),
             ),
             write_without_agent: Figure::new("20", "the same without an agent", "ms", Goal::Report),
+            question: Figure::new(
+                "22",
+                "from the start of `show` to the question for the passphrase ÷ `echo`, on a terminal",
+                "ms",
+                Goal::Report,
+            ),
+            question_time: Figure::new("22", "the same, wall time", "ms", Goal::AtMost(5.0)),
             writes: 0,
             home,
             agent,
@@ -135,6 +145,17 @@ impl Daily {
                 absolute.add(ours, 1.0);
             }
         }
+        let mut asks = self.home.command("no-agent", &["show", PATH, "user"])?;
+        asks.env_remove("PASSMATE_PASSPHRASE_FILE");
+        let mut echo = Command::new("echo");
+        echo.arg("passphrase");
+        let (ours, bare) = beside(
+            QUICK,
+            || time_to(&asks, "assphrase"),
+            || time_to(&echo, "passphrase"),
+        )?;
+        self.question.add(ours, bare);
+        self.question_time.add(ours, 1.0);
         let mut show = self.home.command("no-agent", &["show", PATH, "user"])?;
         let (ours, bare) = beside(SLOW, || timed(&mut show), derivation)?;
         self.without_agent.add(ours - bare, 1.0);
@@ -161,7 +182,13 @@ impl Daily {
             .flat_map(|quick| [Some(quick.ratio), quick.absolute])
             .flatten()
             .collect();
-        let rest = [&self.without_agent, &self.write, &self.write_without_agent];
+        let rest = [
+            &self.without_agent,
+            &self.write,
+            &self.write_without_agent,
+            &self.question,
+            &self.question_time,
+        ];
         figures.extend(rest.map(Figure::clone));
         figures
     }

@@ -25,6 +25,7 @@ mod lifelike;
 mod load;
 mod peers;
 mod process;
+mod prompt;
 mod proxy;
 mod report;
 mod run;

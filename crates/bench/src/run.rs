@@ -1,5 +1,6 @@
 //! `bench run`: measures all figures, each with its baseline.
 
+mod nodes;
 mod one_change;
 mod server_cost;
 
@@ -95,6 +96,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     plan.vaults()?;
     plan.one_change()?;
     plan.daily()?;
+    plan.nodes()?;
     plan.round_trips()?;
     plan.curves()?;
     plan.finish(begun.elapsed())
@@ -464,7 +466,7 @@ impl Plan<'_> {
 
     /// Figures 18 to 20.
     fn daily(&mut self) -> anyhow::Result<()> {
-        if !self.wants(&["18", "19", "20"]) {
+        if !self.wants(&["18", "19", "20", "22"]) {
             return Ok(());
         }
         self.progress("starting an agent with 10,000 records");

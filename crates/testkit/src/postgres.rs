@@ -6,6 +6,7 @@
 //! test has used it for a while.
 
 use std::fs::{self, DirBuilder, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::CommandExt;
@@ -38,8 +39,19 @@ done
 rm -rf "$cluster"
 "#;
 
+/// Whether clusters can be made on this machine.
+pub fn is_installed() -> bool {
+    find_program("initdb").is_some()
+}
+
 /// A program of PostgreSQL.
 fn program(name: &str) -> PathBuf {
+    find_program(name).unwrap_or_else(|| {
+        panic!("{name} is not installed: run `apt-get install postgresql`, or scripts/test once")
+    })
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
     let mut found: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -51,12 +63,9 @@ fn program(name: &str) -> PathBuf {
         let paths: Vec<_> = std::env::split_paths(&path).collect();
         paths.into_iter().map(|folder| folder.join(name))
     });
-    let program = found
+    found
         .pop()
-        .or_else(|| on_path.into_iter().find(|path| path.exists()));
-    program.unwrap_or_else(|| {
-        panic!("{name} is not installed: run `apt-get install postgresql`, or scripts/test once")
-    })
+        .or_else(|| on_path.into_iter().find(|path| path.exists()))
 }
 
 /// A command as a user that PostgreSQL accepts, which root is not. It ends with the thread that starts
@@ -205,6 +214,19 @@ impl Database {
         )
         .unwrap();
         sql(&folder, "postgres", &format!("CREATE DATABASE {name}")).unwrap();
+        Self { folder, name }
+    }
+
+    /// The database of a server with this data dir: the same one if the server starts again.
+    pub fn of(data_dir: &Path) -> Self {
+        let folder = shared_cluster().to_owned();
+        let mut hasher = DefaultHasher::new();
+        data_dir.hash(&mut hasher);
+        let name = format!("server_{:016x}", hasher.finish());
+        let there = format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'");
+        if sql(&folder, "postgres", &there).unwrap() == "0" {
+            sql(&folder, "postgres", &format!("CREATE DATABASE {name}")).unwrap();
+        }
         Self { folder, name }
     }
 
@@ -395,6 +417,11 @@ impl Cluster {
     #[track_caller]
     pub fn sql_of(&self, database: &str, text: &str) -> String {
         sql(&self.folder(), database, text).unwrap()
+    }
+
+    /// The process of the server, whose children do the work.
+    pub fn pid(&self) -> u32 {
+        self.server.id()
     }
 
     /// Waits until it accepts connections.
