@@ -324,6 +324,69 @@ fn commits_that_hang_are_an_outage_and_are_not_repeated_without_end() {
     assert_eq!(lines(&log, "database works again"), 1, "{log}");
 }
 
+/// Each connection of the server waits for a lock that somebody holds: no client waits for long,
+/// and everything works when the lock is free.
+#[test]
+fn when_all_connections_wait_clients_are_cut_off_in_time() {
+    const CLIENTS: usize = 24;
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 1);
+    let accounts: Vec<Account> = (0..CLIENTS).map(|_| Account::new(&program)).collect();
+    thread::scope(|scope| {
+        let lock = "BEGIN; LOCK TABLE passmate.account; SELECT pg_sleep(6); COMMIT";
+        scope.spawn(|| cluster.sql(lock));
+        until("the lock is held", || {
+            let sql = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted \
+                AND relation = 'passmate.account'::regclass";
+            cluster.sql(sql) == "1"
+        });
+        for account in &accounts {
+            let program = &program;
+            scope.spawn(move || {
+                let begun = Instant::now();
+                account.update(program);
+                let took = begun.elapsed();
+                assert!(took < Duration::from_secs(30), "{took:?}");
+            });
+        }
+    });
+    for account in &accounts {
+        until("an update is confirmed", || account.update(&program));
+    }
+    until("it is ready", || {
+        readiness(&program).starts_with("HTTP/1.1 200")
+    });
+    let log = program.log();
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+/// A database that gives a server fewer connections than it wants serves it with those.
+#[test]
+fn fewer_connections_than_wanted_are_enough() {
+    const CLIENTS: usize = 24;
+    const UPDATES: usize = 10;
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    cluster.sql("CREATE ROLE limited LOGIN CONNECTION LIMIT 4; GRANT CREATE ON DATABASE passmate TO limited");
+    let store = cluster.url().replace("postgres@", "limited@");
+    let program = start(dir.path(), &["--store", &store]);
+    let accounts: Vec<Account> = (0..CLIENTS).map(|_| Account::new(&program)).collect();
+    thread::scope(|scope| {
+        for account in &accounts {
+            let program = &program;
+            scope.spawn(move || {
+                for _ in 0..UPDATES {
+                    until("an update is confirmed", || account.update(program));
+                }
+            });
+        }
+    });
+    let log = program.log();
+    assert_eq!(lines(&log, "cannot be used"), 0, "{log}");
+    assert_eq!(lines(&log, "store_unavailable"), 0, "{log}");
+}
+
 #[test]
 fn a_database_that_is_read_only_confirms_nothing_until_it_is_not() {
     let dir = tempfile::tempdir().unwrap();

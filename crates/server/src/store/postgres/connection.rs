@@ -12,7 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row};
 
 use super::batch::SLOT;
-use super::error::{Fault, describe, is_denied};
+use super::error::{Fault, describe, is_crowded, is_denied};
 use super::tls::MakeTls;
 use super::url::{Durability, PostgresUrl};
 use crate::store::EngineError;
@@ -286,6 +286,9 @@ pub(super) fn get<'a, T: tokio_postgres::types::FromSql<'a>>(
 /// Why a connection was not opened. What will not be otherwise a moment later is not tried again.
 fn not_opened(error: tokio_postgres::Error) -> Fault {
     let cause = describe(&error);
+    if is_crowded(&error) {
+        return Fault::Crowded(cause);
+    }
     match is_denied(&error) {
         true => Fault::Refused(EngineError::Unavailable(cause)),
         false => Fault::Lost(cause),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::Notify;
 
 use super::connection::Connection;
 use super::error::Fault;
@@ -23,6 +24,8 @@ const WATCH_PAUSE: Duration = Duration::from_millis(250);
 const COMMIT_TIME_MAX: Duration = Duration::from_secs(600);
 /// A database that has failed for so long is out.
 const OUTAGE_AFTER: Duration = Duration::from_secs(1);
+/// After a refusal for too many connections, those that are open have to do for so long.
+const CROWDED_FOR: Duration = Duration::from_secs(1);
 /// A failure so soon after the last one that was logged is not logged again.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
@@ -32,6 +35,14 @@ pub(super) struct Database {
     tls: Option<MakeTls>,
     /// The host that accepted writes last.
     place: AtomicUsize,
+    /// Open connections that nobody uses at the moment.
+    free: Mutex<Vec<Lent>>,
+    /// How many connections are open, those that are in use included.
+    open: Arc<AtomicUsize>,
+    /// Told when a connection is given back or closed.
+    returned: Arc<Notify>,
+    /// When the database last refused a connection because it has too many.
+    crowded: Mutex<Option<Instant>>,
     /// Grows with each connection that is lost. Others that are older are not used again: they may lead
     /// to a primary that has stood still, and does not know that there is another one.
     generation: AtomicU64,
@@ -84,6 +95,10 @@ impl Database {
             url: url.clone(),
             tls,
             place: AtomicUsize::new(0),
+            free: Mutex::default(),
+            open: Arc::default(),
+            returned: Arc::default(),
+            crowded: Mutex::default(),
             generation: AtomicU64::new(0),
             health: Mutex::default(),
             outage: Arc::default(),
@@ -123,6 +138,63 @@ impl Database {
         runtime.expect("it is there until the drop").handle()
     }
 
+    /// Takes a connection that nobody uses, or opens one. Where the database gives no more, one that is
+    /// given back is waited for.
+    async fn borrow(&self) -> Result<Lent, Fault> {
+        let begun = Instant::now();
+        loop {
+            let returned = self.returned.notified();
+            if let Some(lent) = self.take_free() {
+                return Ok(lent);
+            }
+            let fault = match self.is_crowded() {
+                true => Fault::Crowded("it gives no more connections".to_owned()),
+                false => match self.connect().await {
+                    Ok((connection, generation)) => {
+                        let seat = Seat::take(&self.open, &self.returned);
+                        return Ok(Lent {
+                            connection,
+                            generation,
+                            _seat: seat,
+                        });
+                    }
+                    Err(fault) => fault,
+                },
+            };
+            let Fault::Crowded(cause) = fault else {
+                return Err(fault);
+            };
+            let left = self.url.deadline.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(Fault::Lost(cause));
+            }
+            let _ = tokio::time::timeout(left.min(CROWDED_FOR), returned).await;
+        }
+    }
+
+    /// An open connection that nobody uses. Those that are no good any more are closed.
+    fn take_free(&self) -> Option<Lent> {
+        let generation = self.generation.load(Ordering::SeqCst);
+        let is_stale =
+            |lent: &mut Lent| !lent.connection.is_usable() || lent.generation != generation;
+        let mut free = self.free.lock();
+        for stale in free.extract_if(.., is_stale) {
+            stale.connection.cut();
+        }
+        free.pop()
+    }
+
+    fn give_back(&self, lent: Lent) {
+        self.free.lock().push(lent);
+        self.returned.notify_one();
+    }
+
+    /// Whether the database has just refused a connection, and there are others.
+    fn is_crowded(&self) -> bool {
+        let crowded = *self.crowded.lock();
+        crowded.is_some_and(|at| at.elapsed() < CROWDED_FOR) && self.open.load(Ordering::SeqCst) > 0
+    }
+
     /// Opens a connection. A database that has just begun to fail, as in a restart, is waited for;
     /// one that has failed for longer is tried from time to time, by one caller.
     pub(super) async fn connect(&self) -> Result<(Connection, u64), Fault> {
@@ -146,6 +218,11 @@ impl Database {
                     self.note_success();
                 }
                 Ok(opened)
+            }
+            // The connections that are open do the work.
+            Err(Fault::Crowded(cause)) if self.open.load(Ordering::SeqCst) > 0 => {
+                *self.crowded.lock() = Some(Instant::now());
+                Err(Fault::Crowded(cause))
             }
             Err(fault) => {
                 self.note_fault(&fault, Needs::Connection);
@@ -201,8 +278,15 @@ impl Database {
                 }
                 () = tokio::time::sleep(self.url.deadline) => {}
             }
-            let (other, found) = self.try_connect().await?;
-            other.cut();
+            let found = match self.try_connect().await {
+                Ok((other, found)) => {
+                    other.cut();
+                    found
+                }
+                // Those that wait for the standby may take them all.
+                Err(Fault::Crowded(_)) => continue,
+                Err(fault) => return Err(fault),
+            };
             if found != generation {
                 return Err(Fault::Lost("another host accepts writes".to_owned()));
             }
@@ -252,6 +336,7 @@ impl Database {
     fn note_fault(&self, fault: &Fault, needs: Needs) {
         let cause = match fault {
             Fault::Lost(cause)
+            | Fault::Crowded(cause)
             | Fault::NotDurable(cause)
             | Fault::ReadOnly(cause)
             | Fault::Unknown(cause)
@@ -324,6 +409,37 @@ fn is_passing(fault: &Fault) -> bool {
     matches!(fault, Fault::Lost(_))
 }
 
+/// A connection that somebody uses.
+struct Lent {
+    connection: Connection,
+    /// In which it was opened.
+    generation: u64,
+    _seat: Seat,
+}
+
+/// Counts an open connection until it is dropped.
+struct Seat {
+    open: Arc<AtomicUsize>,
+    returned: Arc<Notify>,
+}
+
+impl Seat {
+    fn take(open: &Arc<AtomicUsize>, returned: &Arc<Notify>) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self {
+            open: Arc::clone(open),
+            returned: Arc::clone(returned),
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::SeqCst);
+        self.returned.notify_one();
+    }
+}
+
 impl Drop for Database {
     fn drop(&mut self) {
         // It may be dropped on a thread of another runtime, which must not block.
@@ -333,61 +449,69 @@ impl Drop for Database {
     }
 }
 
-/// A place for one connection, which is opened when it is needed.
+/// Somebody who uses one connection at a time, and gives it back when it is noted how that went.
 pub(super) struct Line {
     pub(super) database: Arc<Database>,
-    /// With the generation in which it was opened.
-    connection: Option<(Connection, u64)>,
+    lent: Option<Lent>,
 }
 
 impl Line {
     pub(super) fn new(database: Arc<Database>) -> Self {
         Self {
             database,
-            connection: None,
+            lent: None,
         }
     }
 
-    /// The connection; a new one if the last was closed, or one of another line was lost since.
+    /// A connection.
     pub(super) async fn get(&mut self) -> Result<&Connection, Fault> {
-        let generation = self.database.generation.load(Ordering::SeqCst);
-        let is_good = |(one, opened): &(Connection, u64)| one.is_usable() && *opened == generation;
-        let opened = match self.connection.take().filter(is_good) {
-            Some(opened) => opened,
-            None => self.database.connect().await?,
-        };
-        Ok(&self.connection.insert(opened).0)
+        self.give_back();
+        let lent = self.database.borrow().await?;
+        Ok(&self.lent.insert(lent).connection)
     }
 
-    /// Notes how a commit went, and closes the connection if a fault has made it useless.
+    /// Notes how a commit went, and ends the use of the connection.
     pub(super) fn note_commit<T>(&mut self, result: &Result<T, Fault>) {
         match result {
-            Ok(_) => self.database.note_success(),
+            Ok(_) => {
+                self.database.note_success();
+                self.give_back();
+            }
             Err(fault @ Fault::Unknown(_)) => self.note(fault, Needs::Commit),
             Err(fault) => self.note(fault, Needs::Connection),
         }
     }
 
-    /// Notes how a read went. That it succeeds does not show that a commit would.
+    /// Notes how a read went, and ends the use of the connection. That a read succeeds does not show
+    /// that a commit would.
     pub(super) fn note_read<T>(&mut self, result: &Result<T, Fault>) {
-        if let Err(fault) = result {
-            self.note(fault, Needs::Connection);
+        match result {
+            Ok(_) => self.give_back(),
+            Err(fault) => self.note(fault, Needs::Connection),
         }
     }
 
     fn note(&mut self, fault: &Fault, needs: Needs) {
         self.database.note_fault(fault, needs);
-        // A read-only database may be one that was the primary.
-        if !matches!(fault, Fault::Conflict | Fault::Refused(_)) {
+        if matches!(fault, Fault::Conflict | Fault::Refused(_)) {
+            self.give_back();
+        } else {
+            // A read-only database may be one that was the primary.
             self.cut();
             self.database.generation.fetch_add(1, Ordering::SeqCst);
         }
     }
 
+    fn give_back(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            self.database.give_back(lent);
+        }
+    }
+
     /// Closes the connection at once.
     pub(super) fn cut(&mut self) {
-        if let Some((connection, _)) = self.connection.take() {
-            connection.cut();
+        if let Some(lent) = self.lent.take() {
+            lent.connection.cut();
         }
     }
 }

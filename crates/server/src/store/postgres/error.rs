@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::io;
 
 use tokio_postgres::Error;
-use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::store::{EngineError, StoreError};
 
@@ -18,6 +18,8 @@ const CLASSES_REFUSED: [&str; 11] = [
 pub(super) enum Fault {
     /// There is no connection, or it was lost before the commit was sent. Nothing took place.
     Lost(String),
+    /// The database gives no more connections. Nothing was sent.
+    Crowded(String),
     /// The database could lose what it confirms. Nothing was sent.
     NotDurable(String),
     /// Another transaction was in the way, and nothing took place.
@@ -74,6 +76,7 @@ impl Fault {
             Self::Refused(error) => error,
             Self::Conflict => EngineError::Busy,
             Self::Lost(cause)
+            | Self::Crowded(cause)
             | Self::NotDurable(cause)
             | Self::ReadOnly(cause)
             | Self::Unknown(cause) => EngineError::Unavailable(cause),
@@ -91,6 +94,11 @@ impl Fault {
             fault => fault.of_read().into(),
         }
     }
+}
+
+/// Whether a database, a user or a whole server has as many connections as it may have.
+pub(super) fn is_crowded(error: &Error) -> bool {
+    error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)
 }
 
 /// Whether a database lets nobody in with this user, password, name or certificate.
