@@ -239,6 +239,36 @@ impl Database {
         sql(&self.folder, &self.name, text).unwrap()
     }
 
+    /// Becomes a copy of another one of the cluster. Whoever uses one of them is cut off.
+    pub fn become_copy_of(&self, other: &Self) {
+        for database in [other, self] {
+            database.cut_sessions();
+        }
+        let name = &self.name;
+        let drop = format!("DROP DATABASE IF EXISTS {name}");
+        let copy = format!("CREATE DATABASE {name} TEMPLATE {}", other.name);
+        for text in [drop, copy] {
+            // A session that was cut off ends a moment later.
+            until("no session is left", || {
+                sql(&self.folder, "postgres", &text).is_ok()
+            });
+        }
+    }
+
+    /// Removes everything of the server, as if it had never run.
+    pub fn empty(&self) {
+        self.cut_sessions();
+        self.sql("DROP SCHEMA IF EXISTS passmate CASCADE");
+    }
+
+    fn cut_sessions(&self) {
+        let text = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        );
+        sql(&self.folder, "postgres", &text).unwrap();
+    }
+
     /// The folder with the socket of its cluster.
     pub fn socket_folder(&self) -> &Path {
         &self.folder

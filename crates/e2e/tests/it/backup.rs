@@ -1,7 +1,7 @@
 //! A server that was restored from an older backup gets newer changes from its devices.
 
 use crate::support::program::Home;
-use crate::support::{Server, operate};
+use crate::support::{Server, data, operate};
 
 #[test]
 fn devices_send_again_what_a_restored_server_forgot() {
@@ -38,7 +38,7 @@ fn devices_send_again_what_a_restored_server_forgot() {
     first.run(&["sync"]).ok();
     server.stop();
 
-    operate(dir.path(), &["restore", file.to_str().unwrap(), "--force"]).ok();
+    data::restore(dir.path(), &file);
     let server = Server::start_with(dir.path(), &["--listen", &address]);
     assert_eq!(
         server.pin.to_string(),
@@ -84,14 +84,7 @@ fn a_server_that_lost_its_data_gets_it_back_from_one_device() {
     let still = first.run(&["sync", "setup", "--again"]).failed(12);
     assert!(still.contains("still has the account"), "{still}");
     server.stop();
-    // All accounts are gone; the key of the server is not.
-    for entry in std::fs::read_dir(dir.path()).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if name.starts_with("passmate.db") {
-            std::fs::remove_file(path).unwrap();
-        }
-    }
+    data::lose(dir.path());
     let server = Server::start_with(dir.path(), &["--listen", &address]);
     let refused = first.run(&["sync"]);
     assert!(

@@ -5,6 +5,7 @@
 mod checker;
 mod list;
 mod nodes;
+mod overwriting;
 mod proxy;
 
 use std::path::{Path, PathBuf};
@@ -24,7 +25,7 @@ use rustix::process::Signal;
 use checker::{Backup, Checker, Fault, Op, Violation};
 use proxy::{Backends, Proxy};
 
-use crate::support::{Server, operate};
+use crate::support::{Server, data, operate};
 
 /// Seconds of the run without a planted fault, unless `PASSMATE_HISTORY_SECONDS` sets another
 /// number.
@@ -473,8 +474,7 @@ impl Operator<'_> {
         let (file, backup) = (file.clone(), backup.clone());
         self.server.take().unwrap().kill();
         let alone = self.world.exchange.write();
-        let words = ["restore", file.to_str().unwrap(), "--force"];
-        operate(&self.data_dir(), &words).ok();
+        data::restore(&self.data_dir(), &file);
         self.world.checker.lock().restored(&backup);
         drop(alone);
         self.figures.restores += 1;
@@ -516,32 +516,19 @@ impl Operator<'_> {
         match self.earlier.take() {
             None => {
                 let copy = self.dir.join("earlier");
-                copy_folder(&data_dir, &copy);
+                data::copy(&data_dir, &copy);
                 self.earlier = Some(copy);
             }
-            Some(copy) => {
-                std::fs::remove_dir_all(&data_dir).unwrap();
-                std::fs::rename(copy, data_dir).unwrap();
-            }
+            Some(copy) => data::put_back(&copy, &data_dir),
         }
     }
 
     fn plant_second_server(&mut self) {
         let copy = self.dir.join("second");
-        copy_folder(&self.data_dir(), &copy);
+        data::copy(&self.data_dir(), &copy);
         self.start();
         let second = Server::start(&copy);
         self.backends.lock().push(second.address());
         self.second = Some(second);
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
     }
 }

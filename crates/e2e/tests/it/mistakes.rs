@@ -17,8 +17,8 @@ use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned,
 };
 
-use crate::support::Server;
 use crate::support::program::{Home, finish};
+use crate::support::{Server, data};
 
 /// A home with one record that is not on any server yet.
 fn home_with_record() -> Home {
@@ -224,14 +224,16 @@ fn older_data_on_a_server_are_reported_and_repaired() {
     let server = Server::start(dir.path());
     let home = home_with_record();
     set_up(&home, &server);
-    let (address, database) = (here(&server), dir.path().join("passmate.db"));
+    let address = here(&server);
     server.stop();
-    let old = fs::read(&database).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let old = place.path().join("old");
+    data::copy(dir.path(), &old);
     let server = Server::start_with(dir.path(), &["--listen", &address]);
     home.run_with(&["set", "web/bank", "user"], "bob\n").ok();
     home.run(&["sync"]).ok();
     server.stop();
-    fs::write(&database, old).unwrap();
+    data::put_back(&old, dir.path());
     let server = Server::start_with(dir.path(), &["--listen", &address]);
     let error = home.run(&["sync"]).failed(25);
     assert!(

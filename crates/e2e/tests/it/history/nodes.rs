@@ -15,6 +15,7 @@ use passmate_testkit::wait::until;
 use rustix::process::Signal;
 
 use super::checker::{Checker, Fault, Violation};
+use super::overwriting::Overwriting;
 use super::proxy::{Backends, Proxy};
 use super::{CLIENTS, Client, PLANTED_SECONDS, Planted, SECONDS, World, list};
 use crate::support::{Server, operate};
@@ -23,11 +24,21 @@ const NODES: usize = 3;
 /// The servers give up soon, so that a database which stands still for longer is noticed.
 const DEADLINE: u64 = 1;
 
+/// What is wrong with the database on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fake {
+    Nothing,
+    /// It goes back to what it was earlier, again and again.
+    Forgets,
+    /// It writes a btoken over whatever is there.
+    Overwrites,
+}
+
 #[test]
 fn a_history_of_three_servers_on_one_database_is_correct() {
     let seconds = std::env::var("PASSMATE_HISTORY_SECONDS")
         .map_or(SECONDS, |seconds| seconds.parse().unwrap());
-    let figures = run(seconds, false, |figures| {
+    let figures = run(seconds, Fake::Nothing, |figures| {
         figures.confirmed > 100 && figures.kills > 1 && figures.database_kills > 1
     });
     println!("{figures:?}");
@@ -36,10 +47,20 @@ fn a_history_of_three_servers_on_one_database_is_correct() {
 
 #[test]
 fn a_database_that_forgets_commits_is_found() {
-    let figures = run(0, true, |figures| figures.violation.is_some());
-    let fault = figures.violation.as_ref().map(|violation| violation.fault);
+    found(Fake::Forgets, &[Fault::Loss, Fault::Fork, Fault::Revival]);
+}
+
+#[test]
+fn a_database_that_writes_over_what_it_has_not_compared_is_found() {
+    found(Fake::Overwrites, &[Fault::Loss, Fault::Fork]);
+}
+
+#[track_caller]
+fn found(fake: Fake, faults: &[Fault]) {
+    let figures = run(0, fake, |figures| figures.violation.is_some());
+    let violation = figures.violation.as_ref();
     assert!(
-        matches!(fault, Some(Fault::Loss | Fault::Fork | Fault::Revival)),
+        violation.is_some_and(|violation| faults.contains(&violation.fault)),
         "{figures:?}"
     );
 }
@@ -58,13 +79,17 @@ struct Figures {
 }
 
 /// Runs until `is_enough` after at least so many seconds, or until a violation.
-fn run(seconds: u64, forgets: bool, is_enough: impl Fn(&Figures) -> bool) -> Figures {
+fn run(seconds: u64, fake: Fake, is_enough: impl Fn(&Figures) -> bool) -> Figures {
     let dir = tempfile::tempdir().unwrap();
     let seed = u64::from(std::process::id()) ^ fastrand::u64(..);
     println!("seed {seed}");
     let mut chance = fastrand::Rng::with_seed(seed);
     let mut cluster = Cluster::new();
-    let store = format!("{}?deadline={DEADLINE}", cluster.url());
+    let overwriting = (fake == Fake::Overwrites).then(|| Overwriting::before(&cluster));
+    let url = overwriting
+        .as_ref()
+        .map_or_else(|| cluster.url(), Overwriting::url);
+    let store = format!("{url}?deadline={DEADLINE}");
     let first = start(&dir.path().join("0"), &store);
     let backends: Backends = Arc::default();
     let proxy = Proxy::start(Arc::clone(&backends), chance.fork());
@@ -96,7 +121,7 @@ fn run(seconds: u64, forgets: bool, is_enough: impl Fn(&Figures) -> bool) -> Fig
         nodes: nodes.into_iter().map(Some).collect(),
         backends,
         cluster: &mut cluster,
-        forgets,
+        fake,
         chance: chance.fork(),
         figures: Figures::default(),
     };
@@ -131,7 +156,7 @@ fn run(seconds: u64, forgets: bool, is_enough: impl Fn(&Figures) -> bool) -> Fig
             resume_unwind(panic);
         }
     });
-    if !forgets {
+    if fake == Fake::Nothing {
         let words = ["verify", "--store", &operator.store];
         operate(&dir.path().join("0"), &words).ok();
     }
@@ -139,7 +164,8 @@ fn run(seconds: u64, forgets: bool, is_enough: impl Fn(&Figures) -> bool) -> Fig
 }
 
 fn start(data_dir: &Path, store: &str) -> Server {
-    let words = ["--listen", "127.0.0.1:0", "--store", store];
+    let mut words = vec!["--listen", "127.0.0.1:0", "--listen-v2", "127.0.0.1:0"];
+    words.extend(["--store", store]);
     Server::start_with(data_dir, &words)
 }
 
@@ -151,8 +177,7 @@ struct Operator<'a> {
     nodes: Vec<Option<Server>>,
     backends: Backends,
     cluster: &'a mut Cluster,
-    /// A planted fault: the database goes back to what it was earlier.
-    forgets: bool,
+    fake: Fake,
     chance: fastrand::Rng,
     figures: Figures,
 }
@@ -161,7 +186,7 @@ impl Operator<'_> {
     fn act(&mut self) {
         // Clients work meanwhile; this is no wait for an event.
         thread::sleep(Duration::from_millis(self.chance.u64(20..500)));
-        if self.forgets {
+        if self.fake == Fake::Forgets {
             self.forget();
         }
         match self.chance.u8(0..100) {
@@ -178,10 +203,11 @@ impl Operator<'_> {
         self.dir.join(node.to_string())
     }
 
-    /// Lets clients reach the servers that are there.
+    /// Lets clients reach the servers that are there, in both layouts.
     fn connect(&self) {
         let there = self.nodes.iter().flatten();
-        *self.backends.lock() = there.map(|server| server.address()).collect();
+        let addresses = there.flat_map(|server| server.addresses.clone());
+        *self.backends.lock() = addresses.collect();
     }
 
     fn kill_node(&mut self) {

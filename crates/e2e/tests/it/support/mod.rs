@@ -1,5 +1,6 @@
 //! A real server in a process of its own, and what every test does with it.
 
+pub(crate) mod data;
 pub(crate) mod device;
 pub(crate) mod exchange;
 pub(crate) mod program;
@@ -10,6 +11,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
 
+use passmate_testkit::postgres::Database;
 use passmate_testkit::process::Program;
 use passmate_vault::Pin;
 use program::{Said, finish};
@@ -36,6 +38,9 @@ impl Server {
             .arg("--data-dir")
             .arg(data_dir)
             .args(arguments);
+        if !arguments.contains(&"--store") {
+            choose_engine(&mut command, data_dir);
+        }
         let process = Program::spawn(command, data_dir);
         let pin = process.pin().parse().unwrap();
         Self { process, pin }
@@ -63,12 +68,26 @@ impl Deref for Server {
 /// Runs a command of `passmate-server` other than `serve`, as an operator does while a server runs.
 pub(crate) fn operate(data_dir: &Path, words: &[&str]) -> Said {
     let mut command = Command::new(PROGRAM);
-    finish(
-        command
-            .env_clear()
-            .args(words)
-            .arg("--data-dir")
-            .arg(data_dir),
-        "",
-    )
+    command.env_clear().args(words);
+    command.arg("--data-dir").arg(data_dir);
+    if !words.contains(&"--store") {
+        choose_engine(&mut command, data_dir);
+    }
+    finish(&mut command, "")
+}
+
+/// The engine of this run: with `PASSMATE_TEST_ENGINE=postgres`, each data dir has a database of the
+/// shared cluster in place of its file.
+pub(crate) fn is_on_postgres() -> bool {
+    match std::env::var("PASSMATE_TEST_ENGINE").as_deref() {
+        Ok("postgres") => true,
+        Ok("sqlite") | Err(_) => false,
+        Ok(other) => panic!("PASSMATE_TEST_ENGINE is {other}: write sqlite or postgres"),
+    }
+}
+
+fn choose_engine(command: &mut Command, data_dir: &Path) {
+    if is_on_postgres() {
+        command.env("PASSMATE_SERVER_STORE", Database::of(data_dir).url());
+    }
 }
