@@ -451,7 +451,19 @@ fn a_store_moves_into_postgres_while_its_server_runs() {
     let migrate = || operate(dir.path(), &["migrate-store", &from, &secret]);
     let program = start(dir.path(), &[]);
     let accounts: Vec<Account> = (0..3).map(|_| Account::new(&program)).collect();
+    // Somebody has started a server on the new store too early.
+    let elsewhere = tempfile::tempdir().unwrap();
+    for file in ["key.pem", "cert.pem"] {
+        std::fs::copy(dir.path().join(file), elsewhere.path().join(file)).unwrap();
+    }
+    let hasty = serve(&elsewhere, &cluster, 1);
+    assert!(readiness(&hasty).starts_with("HTTP/1.1 200"));
     failed(&migrate(), 8, "may be in use");
+    // It has not made the store its own meanwhile.
+    until("it is not ready", || {
+        readiness(&hasty).starts_with("HTTP/1.1 503")
+    });
+    assert!(!accounts.iter().any(|account| account.update(&hasty)));
     let nowhere = operate(
         dir.path(),
         &["migrate-store", "sqlite:/nowhere.db", &secret],
@@ -469,6 +481,15 @@ fn a_store_moves_into_postgres_while_its_server_runs() {
     assert!(text.starts_with("3 accounts copied, 0 removed"), "{text}");
     assert!(text.contains("have the same hash"), "{text}");
     failed(&migrate(), 12, "has accounts already");
+    until("it is ready", || {
+        readiness(&hasty).starts_with("HTTP/1.1 200")
+    });
+    assert!(accounts.iter().all(|account| account.update(&hasty)));
+    let log = hasty.log();
+    assert!(
+        log.contains("another store is being moved into this database"),
+        "{log}"
+    );
     let program = serve(&dir, &cluster, 5);
     for account in &accounts {
         assert!(

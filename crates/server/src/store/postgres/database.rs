@@ -477,7 +477,7 @@ impl Line {
                 self.database.note_success();
                 self.give_back();
             }
-            Err(fault @ Fault::Unknown(_)) => self.note(fault, Needs::Commit),
+            Err(fault @ (Fault::Unknown(_) | Fault::Refused(_))) => self.note(fault, Needs::Commit),
             Err(fault) => self.note(fault, Needs::Connection),
         }
     }

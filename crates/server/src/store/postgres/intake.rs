@@ -21,6 +21,31 @@ use crate::store::{
     Action, Actor, Checksum, EngineError, Inspector, OfflineStore, Sqlite, StoreError, StoreUrl,
 };
 
+/// Until the transfer ends, nobody else changes accounts: a server that has opened the database before
+/// gets an error, for which it says that the database cannot be used.
+const GUARD: &str = "
+CREATE OR REPLACE FUNCTION passmate.guard_transfer() RETURNS trigger LANGUAGE plpgsql AS $guard$
+BEGIN
+    IF current_setting('passmate.transfer', true) IS DISTINCT FROM
+        (SELECT value::text FROM passmate.property WHERE name = 'unfinished')
+    THEN
+        RAISE EXCEPTION 'another store is being moved into this database'
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    RETURN NULL;
+END $guard$;
+DROP TRIGGER IF EXISTS transfer ON passmate.account;
+CREATE TRIGGER transfer BEFORE INSERT OR UPDATE OR DELETE ON passmate.account
+    FOR EACH STATEMENT EXECUTE FUNCTION passmate.guard_transfer();
+DROP TRIGGER IF EXISTS transfer ON passmate.totals;
+CREATE TRIGGER transfer BEFORE UPDATE ON passmate.totals
+    FOR EACH STATEMENT EXECUTE FUNCTION passmate.guard_transfer()";
+
+/// Ends what [`GUARD`] has begun.
+const UNGUARD: &str = "DROP TRIGGER IF EXISTS transfer ON passmate.account;
+    DROP TRIGGER IF EXISTS transfer ON passmate.totals;
+    DROP FUNCTION IF EXISTS passmate.guard_transfer()";
+
 /// Whether the database has not taken in all of another store.
 pub(super) async fn is_unfinished(connection: &Connection) -> Result<bool, Fault> {
     let sql = "SELECT EXISTS (SELECT 1 FROM passmate.property WHERE name = 'unfinished')";
@@ -59,6 +84,8 @@ impl PostgresIntake {
                 let cause = "another transfer into this store has begun or ended since";
                 return Err(Fault::Refused(EngineError::Unavailable(cause.to_owned())));
             }
+            let pass = format!("SET LOCAL passmate.transfer = '{}'", self.mark);
+            connection.batch(&pass).await?;
             change(connection).await
         })
     }
@@ -95,7 +122,7 @@ impl Intake for PostgresIntake {
         let is_taken = Cell::new(false);
         let begun = self.transact(async |connection| {
             // No server makes an account between the look and the mark.
-            let lock = "LOCK TABLE passmate.account IN SHARE ROW EXCLUSIVE MODE";
+            let lock = "LOCK TABLE passmate.account, passmate.totals IN SHARE ROW EXCLUSIVE MODE";
             connection.batch(lock).await?;
             is_taken.set(has_accounts(connection).await?);
             if is_taken.get() {
@@ -104,7 +131,8 @@ impl Intake for PostgresIntake {
             let sql = "INSERT INTO passmate.property VALUES ('unfinished', $1)
                  ON CONFLICT (name) DO UPDATE SET value = excluded.value";
             let mark: [Param<'_>; 1] = [(&self.mark, Type::INT8)];
-            connection.execute(sql, &mark).await.map(drop)
+            connection.execute(sql, &mark).await?;
+            connection.batch(GUARD).await
         });
         begun?;
         match is_taken.get() {
@@ -168,7 +196,8 @@ async fn has_accounts(connection: &Connection) -> Result<bool, Fault> {
 
 async fn finish(connection: &Connection) -> Result<(), Fault> {
     let sql = "DELETE FROM passmate.property WHERE name = 'unfinished'";
-    connection.execute(sql, &[]).await.map(drop)
+    connection.execute(sql, &[]).await?;
+    connection.batch(UNGUARD).await
 }
 
 async fn put(connection: &Connection, account: &WholeAccount) -> Result<(), Fault> {
