@@ -529,17 +529,16 @@ fn children_of(parent: Pid) -> Vec<Pid> {
     pids.collect()
 }
 
-/// PgBouncer in transaction mode in front of a database: each transaction may run on another
-/// connection.
-pub struct Bouncer {
+/// PgBouncer with settings of the caller's.
+pub struct Pooler {
     dir: tempfile::TempDir,
-    database: String,
     pooler: Child,
 }
 
-impl Bouncer {
-    /// With so many connections to the database.
-    pub fn new(database: &Database, connections: usize) -> Self {
+impl Pooler {
+    /// With files that `prepare` puts into a folder that the pooler may read, one of which is named
+    /// `settings`. It may not listen yet.
+    pub fn prepared(prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("pgb-")
             .tempdir_in("/tmp")
@@ -548,51 +547,80 @@ impl Bouncer {
         fs::set_permissions(dir.path(), open).unwrap();
         let folder = dir.path().join("pooler");
         make_folder(&folder);
-        let (name, socket) = (&database.name, database.socket_folder().display());
-        let settings = format!(
-            "[databases]\n{name} = host={socket} dbname={name} user=postgres\n\
-             [pgbouncer]\nlisten_addr =\nlisten_port = 6432\nunix_socket_dir = {}\n\
-             auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n\
-             max_client_conn = 200\nlogfile = {}\n",
-            folder.display(),
-            folder.join("log").display(),
-        );
-        let file = folder.join("settings");
-        fs::write(&file, settings).unwrap();
+        prepare(&folder);
         own_files(&folder);
-        let path = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(PathBuf::from);
-        let program = path.iter().find(|path| path.exists());
-        let program = program.unwrap_or_else(|| {
-            panic!(
-                "pgbouncer is not installed: run `apt-get install pgbouncer`, or scripts/test once"
-            )
+        let pooler = start_pooler(&folder);
+        Self { dir, pooler }
+    }
+
+    pub fn folder(&self) -> PathBuf {
+        self.dir.path().join("pooler")
+    }
+
+    /// Kills it at once.
+    pub fn kill(&mut self) {
+        self.pooler.kill().unwrap();
+        self.pooler.wait().unwrap();
+    }
+
+    /// Starts it after a kill.
+    pub fn start(&mut self) {
+        self.pooler = start_pooler(&self.folder());
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.pooler.kill();
+        let _ = self.pooler.wait();
+    }
+}
+
+fn start_pooler(folder: &Path) -> Child {
+    let path = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].map(PathBuf::from);
+    let program = path.iter().find(|path| path.exists());
+    let program = program.unwrap_or_else(|| {
+        panic!("pgbouncer is not installed: run `apt-get install pgbouncer`, or scripts/test once")
+    });
+    let mut pooler = unprivileged(program);
+    pooler.arg("-q").arg(folder.join("settings"));
+    pooler.stdout(Stdio::null()).stderr(Stdio::null());
+    pooler.spawn().unwrap()
+}
+
+/// PgBouncer in transaction mode in front of a database: each transaction may run on another
+/// connection.
+pub struct Bouncer {
+    database: String,
+    pooler: Pooler,
+}
+
+impl Bouncer {
+    /// With so many connections to the database.
+    pub fn new(database: &Database, connections: usize) -> Self {
+        let (name, socket) = (&database.name, database.socket_folder().display());
+        let pooler = Pooler::prepared(|folder| {
+            let settings = format!(
+                "[databases]\n{name} = host={socket} dbname={name} user=postgres\n\
+                 [pgbouncer]\nlisten_addr =\nlisten_port = 6432\nunix_socket_dir = {}\n\
+                 auth_type = any\npool_mode = transaction\ndefault_pool_size = {connections}\n\
+                 max_client_conn = 200\nlogfile = {}\n",
+                folder.display(),
+                folder.join("log").display(),
+            );
+            fs::write(folder.join("settings"), settings).unwrap();
         });
-        let mut pooler = unprivileged(program);
-        pooler
-            .arg("-q")
-            .arg(&file)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let pooler = pooler.spawn().unwrap();
-        let socket = folder.join(".s.PGSQL.6432");
+        let socket = pooler.folder().join(".s.PGSQL.6432");
         until("the pooler starts", || socket.exists());
         Self {
-            dir,
             database: name.clone(),
             pooler,
         }
     }
 
     pub fn url(&self) -> String {
-        let socket = self.dir.path().join("pooler").display().to_string();
+        let socket = self.pooler.folder().display().to_string();
         let socket = socket.replace('/', "%2F");
         format!("postgres://postgres@{socket}:6432/{}", self.database)
-    }
-}
-
-impl Drop for Bouncer {
-    fn drop(&mut self) {
-        let _ = self.pooler.kill();
-        let _ = self.pooler.wait();
     }
 }

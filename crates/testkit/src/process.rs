@@ -204,6 +204,11 @@ impl Program {
         self.log.wait(|text, _| text.contains(part));
     }
 
+    /// The log so far.
+    pub fn log_so_far(&self) -> String {
+        self.log.wait(|_, _| true)
+    }
+
     /// Ends the program and returns its whole log.
     pub fn log(mut self) -> String {
         self.signal(Signal::TERM);
