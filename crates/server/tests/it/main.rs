@@ -9,6 +9,7 @@ mod backup;
 mod backup_crash;
 mod certificates;
 mod check;
+mod cluster;
 mod damage;
 mod deadlines;
 mod exchange;
