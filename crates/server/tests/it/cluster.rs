@@ -369,10 +369,15 @@ impl Haproxy {
     /// How often the server at this address went down or came back.
     fn changes(&self, server: Ipv4Addr, state: &str) -> usize {
         let log = self.log();
-        let found = format!(" changed its IP from (none) to {server} ");
+        // Versions before 3.0 write it without quotes and colon.
+        let log = log.replace('\'', "").replace(':', " ");
+        let found = format!("changed from (none) to {server} by ");
+        let found = [found.replace("changed", "changed its IP"), found];
+        let is_its = |line: &&str| found.iter().any(|found| line.contains(found));
         let name = log
             .lines()
-            .find_map(|line| Some(line.split_once(&found)?.0));
+            .find(is_its)
+            .and_then(|line| line.split(' ').next());
         name.map_or(0, |name| self.count(&format!("Server {name} is {state}.")))
     }
 
