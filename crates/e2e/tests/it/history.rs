@@ -3,7 +3,9 @@
 //! what the clients saw can be right, and proves with planted faults that it would notice.
 
 mod checker;
+mod cut_off;
 mod list;
+mod load;
 mod nodes;
 mod overwriting;
 mod proxy;
@@ -151,6 +153,21 @@ struct World {
 }
 
 impl World {
+    /// Without accounts. All servers have the key of this pin.
+    fn new(planted: Planted, pin: Pin) -> Self {
+        Self {
+            planted,
+            pin,
+            checker: Mutex::new(Checker::new()),
+            accounts: RwLock::default(),
+            gone: Mutex::default(),
+            exchange: RwLock::default(),
+            next_op: AtomicU64::new(1),
+            violation: Mutex::default(),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
     fn remote(&self, address: std::net::SocketAddr) -> Remote {
         let address = Address::new(&address.ip().to_string(), address.port()).unwrap();
         let trust = Trust::Pins {
@@ -216,17 +233,7 @@ fn run(planted: Planted, seconds: u64, is_enough: impl Fn(&Figures) -> bool) -> 
     let server = Server::start(&dir.path().join("data"));
     let backends: Backends = Arc::new(Mutex::new(vec![server.address()]));
     let proxy = Proxy::start(Arc::clone(&backends), chance.fork());
-    let world = World {
-        planted,
-        pin: server.pin,
-        checker: Mutex::new(Checker::new()),
-        accounts: RwLock::default(),
-        gone: Mutex::default(),
-        exchange: RwLock::default(),
-        next_op: AtomicU64::new(1),
-        violation: Mutex::default(),
-        is_over: AtomicBool::new(false),
-    };
+    let world = World::new(planted, server.pin);
     let mut operator = Operator {
         world: &world,
         dir: dir.path(),

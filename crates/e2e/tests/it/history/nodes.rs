@@ -4,17 +4,16 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock};
 use passmate_core::sync::Transport;
 use passmate_testkit::postgres::Cluster;
 use passmate_testkit::wait::until;
 use rustix::process::Signal;
 
-use super::checker::{Checker, Fault, Violation};
+use super::checker::{Fault, Violation};
 use super::overwriting::Overwriting;
 use super::proxy::{Backends, Proxy};
 use super::{CLIENTS, Client, PLANTED_SECONDS, Planted, SECONDS, World, list};
@@ -93,26 +92,10 @@ fn run(seconds: u64, fake: Fake, is_enough: impl Fn(&Figures) -> bool) -> Figure
     let first = start(&dir.path().join("0"), &store);
     let backends: Backends = Arc::default();
     let proxy = Proxy::start(Arc::clone(&backends), chance.fork());
-    let world = World {
-        planted: Planted::Nothing,
-        pin: first.pin,
-        checker: Mutex::new(Checker::new()),
-        accounts: RwLock::default(),
-        gone: Mutex::default(),
-        exchange: RwLock::default(),
-        next_op: AtomicU64::new(1),
-        violation: Mutex::default(),
-        is_over: AtomicBool::new(false),
-    };
-    // Devices pin one key, so all servers have it.
+    let world = World::new(Planted::Nothing, first.pin);
     let mut nodes = vec![first];
     for node in 1..NODES {
-        let data_dir = dir.path().join(node.to_string());
-        std::fs::create_dir(&data_dir).unwrap();
-        for file in ["key.pem", "cert.pem"] {
-            std::fs::copy(dir.path().join("0").join(file), data_dir.join(file)).unwrap();
-        }
-        nodes.push(start(&data_dir, &store));
+        nodes.push(start(&data_dir_of(dir.path(), node), &store));
     }
     let mut operator = Operator {
         world: &world,
@@ -163,7 +146,18 @@ fn run(seconds: u64, fake: Fake, is_enough: impl Fn(&Figures) -> bool) -> Figure
     operator.figures.clone()
 }
 
-fn start(data_dir: &Path, store: &str) -> Server {
+/// The data dir of one more server. Devices pin one key, so it has the key of the first one, which
+/// was started already.
+pub(super) fn data_dir_of(dir: &Path, node: usize) -> PathBuf {
+    let data_dir = dir.join(node.to_string());
+    std::fs::create_dir(&data_dir).unwrap();
+    for file in ["key.pem", "cert.pem"] {
+        std::fs::copy(dir.join("0").join(file), data_dir.join(file)).unwrap();
+    }
+    data_dir
+}
+
+pub(super) fn start(data_dir: &Path, store: &str) -> Server {
     let mut words = vec!["--listen", "127.0.0.1:0", "--listen-v2", "127.0.0.1:0"];
     words.extend(["--store", store]);
     Server::start_with(data_dir, &words)
@@ -271,39 +265,42 @@ impl Operator<'_> {
         };
     }
 
-    /// Looks at all accounts through each server, while nobody else does anything and without a
-    /// network in between.
     fn look(&mut self) {
-        let world = self.world;
-        let _alone = world.exchange.write();
-        for server in self.nodes.iter().flatten() {
-            // A server notices by itself that its database is back.
-            until("the server works", || {
-                let connection = world.remote(server.address()).connect();
-                let token = passmate_proto::AuthToken::new([9; 32]);
-                connection.is_ok_and(|connection| connection.create(token, vec![0]).is_ok())
-            });
-            let accounts = world.accounts.read().clone();
-            let gone = world.gone.lock().clone();
-            for account in accounts.into_iter().chain(gone) {
-                let begun = world.checker.lock().moment();
-                let fetched = world.remote(server.address()).connect().unwrap();
-                let verdict = match fetched.update(account.number, account.token()) {
-                    Ok(fetched) => {
-                        let list = list::decode(fetched.btoken()).expect("a whole btoken");
-                        fetched.leave();
-                        world.revive(account);
-                        world.checker.lock().seen(account.number, begun, &list)
-                    }
-                    Err(_) => {
-                        world.retire(account);
-                        world.checker.lock().missing(account.number)
-                    }
-                };
-                world.judge(verdict);
-            }
-        }
-        world.forget();
+        look(self.world, self.nodes.iter().flatten());
         self.figures.looks += 1;
     }
+}
+
+/// Looks at all accounts through each server, while nobody else does anything and without a network
+/// in between.
+pub(super) fn look<'a>(world: &World, servers: impl Iterator<Item = &'a Server>) {
+    let _alone = world.exchange.write();
+    for server in servers {
+        // A server notices by itself that its database is back.
+        until("the server works", || {
+            let connection = world.remote(server.address()).connect();
+            let token = passmate_proto::AuthToken::new([9; 32]);
+            connection.is_ok_and(|connection| connection.create(token, vec![0]).is_ok())
+        });
+        let accounts = world.accounts.read().clone();
+        let gone = world.gone.lock().clone();
+        for account in accounts.into_iter().chain(gone) {
+            let begun = world.checker.lock().moment();
+            let fetched = world.remote(server.address()).connect().unwrap();
+            let verdict = match fetched.update(account.number, account.token()) {
+                Ok(fetched) => {
+                    let list = list::decode(fetched.btoken()).expect("a whole btoken");
+                    fetched.leave();
+                    world.revive(account);
+                    world.checker.lock().seen(account.number, begun, &list)
+                }
+                Err(_) => {
+                    world.retire(account);
+                    world.checker.lock().missing(account.number)
+                }
+            };
+            world.judge(verdict);
+        }
+    }
+    world.forget();
 }

@@ -31,7 +31,18 @@ impl Server {
     }
 
     pub(crate) fn start_with(data_dir: &Path, arguments: &[&str]) -> Self {
-        let mut command = Command::new(PROGRAM);
+        Self::spawn(Command::new(PROGRAM), data_dir, arguments)
+    }
+
+    /// In the network namespace of a process.
+    pub(crate) fn start_in(process: u32, data_dir: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{process}/ns/net"));
+        command.arg("--").arg(PROGRAM);
+        Self::spawn(command, data_dir, arguments)
+    }
+
+    fn spawn(mut command: Command, data_dir: &Path, arguments: &[&str]) -> Self {
         command
             .env_clear()
             .arg("serve")
