@@ -9,6 +9,7 @@ mod load;
 mod nodes;
 mod overwriting;
 mod proxy;
+mod rig;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

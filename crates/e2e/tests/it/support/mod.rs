@@ -66,6 +66,11 @@ impl Server {
     pub(crate) fn stop(self) {
         self.process.stop();
     }
+
+    /// Stops it, and returns its whole log.
+    pub(crate) fn log(self) -> String {
+        self.process.log()
+    }
 }
 
 impl Deref for Server {
