@@ -12,6 +12,8 @@
 //!  - a path holds a complete backup or what it held before, never an incomplete backup;
 //!  - nothing is extracted from a file whose hash is wrong.
 
+mod content;
+
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -25,6 +27,9 @@ use zeroize::Zeroizing;
 use crate::files::{self, folder_of, give_to_owner_of};
 use crate::store::{Inspector, StoreUrl, schema_newest};
 use crate::text::printable;
+pub(crate) use content::Content;
+#[cfg(feature = "s3")]
+pub(crate) use content::CopyCheck;
 
 const MAGIC: &[u8] = b"passmate-server backup\n";
 /// The version of this format.
@@ -110,6 +115,26 @@ pub(crate) enum BackupError {
     },
 }
 
+impl BackupError {
+    /// The error, with another name for the file that was read.
+    pub(crate) fn named(self, name: &Path) -> Self {
+        let path = name.to_owned();
+        match self {
+            Self::NotOurs(_) => Self::NotOurs(path),
+            Self::Damaged { what, .. } => Self::Damaged { path, what },
+            Self::Newer { program, .. } => Self::Newer { path, program },
+            Self::NewerSchema {
+                program, schema, ..
+            } => Self::NewerSchema {
+                path,
+                program,
+                schema,
+            },
+            Self::Store(_) | Self::Io { .. } | Self::StoreDamaged(_) => self,
+        }
+    }
+}
+
 fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     let path = path.to_owned();
     move |error| BackupError::Io { doing, path, error }
@@ -137,7 +162,47 @@ pub(crate) fn write(
     now: i64,
     how: Copying<'_>,
 ) -> Result<Header, BackupError> {
-    let folder = folder_of(file);
+    let prepared = prepare(store, pair, folder_of(file), now, how)?;
+    let whole = prepared.staging.path().join("backup");
+    let mut content = prepared.content()?;
+    let mut put = || -> io::Result<()> {
+        let target = files::create_new(&whole)?;
+        let mut target = io::BufWriter::with_capacity(1 << 20, target);
+        let written = io::copy(&mut content, &mut target)?;
+        if written != content.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let file = target
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()
+    };
+    put().map_err(io_error("write", file))?;
+    drop(content);
+    files::rename(&whole, file).map_err(io_error("write", file))?;
+    Ok(prepared.header)
+}
+
+/// A verified copy of a store, from which a backup is made.
+pub(crate) struct Prepared<'a> {
+    staging: Staging,
+    database: PathBuf,
+    pair: Option<&'a PemPair>,
+    header: Header,
+}
+
+/// Copies a store into a temporary folder, and verifies the copy. The folder needs space for one
+/// copy of the database.
+///
+/// # Errors
+/// See [`BackupError`].
+pub(crate) fn prepare<'a>(
+    store: &dyn Inspector,
+    pair: Option<&'a PemPair>,
+    folder: &Path,
+    now: i64,
+    how: Copying<'_>,
+) -> Result<Prepared<'a>, BackupError> {
     let staging = staging_in(folder, ".passmate-backup-")?;
     let copy = staging.path().join("passmate.db");
     match how {
@@ -153,7 +218,7 @@ pub(crate) fn write(
     if !findings.is_empty() {
         return Err(BackupError::StoreDamaged(findings));
     }
-    let mut database = File::open(&copy).map_err(io_error("read", &copy))?;
+    let metadata = fs::metadata(&copy).map_err(io_error("read", &copy))?;
     let header = Header {
         version: VERSION,
         program: concat!("passmate-server ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -161,35 +226,50 @@ pub(crate) fn write(
         schema,
         accounts: sum.accounts,
         btoken_bytes: sum.btoken_bytes,
-        database_len: database.metadata().map_err(io_error("read", &copy))?.len(),
+        database_len: metadata.len(),
         certificate_len: pair.map_or(0, |pair| pair.certificate.len() as u64),
         key_len: pair.map_or(0, |pair| pair.key.len() as u64),
     };
-    let whole = staging.path().join("backup");
-    let mut put = || -> io::Result<()> {
-        let target = files::create_new(&whole)?;
-        let mut target = Hashing {
-            target: io::BufWriter::with_capacity(1 << 20, target),
-            hash: Sha256::new(),
+    Ok(Prepared {
+        staging,
+        database: copy,
+        pair,
+        header,
+    })
+}
+
+impl Prepared<'_> {
+    #[cfg(feature = "s3")]
+    pub(crate) const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The bytes of the backup.
+    pub(crate) fn content(&self) -> Result<Content<'_>, BackupError> {
+        let failed = || io_error("read", &self.database);
+        let mut begin = MAGIC.to_vec();
+        serde_json::to_writer(&mut begin, &self.header)
+            .map_err(io::Error::from)
+            .map_err(failed())?;
+        begin.push(b'\n');
+        let Header {
+            database_len,
+            certificate_len,
+            key_len,
+            ..
+        } = self.header;
+        let database = File::open(&self.database).map_err(failed())?;
+        let (certificate, key) = match self.pair {
+            Some(pair) => (pair.certificate.as_slice(), pair.key.as_slice()),
+            None => (&[][..], &[][..]),
         };
-        target.write_all(MAGIC)?;
-        serde_json::to_writer(&mut target, &header)?;
-        target.write_all(b"\n")?;
-        io::copy(&mut database, &mut target)?;
-        if let Some(PemPair { certificate, key }) = pair {
-            target.write_all(certificate)?;
-            target.write_all(key)?;
-        }
-        let Hashing { mut target, hash } = target;
-        target.write_all(&hash.finalize())?;
-        let file = target
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()
-    };
-    put().map_err(io_error("write", file))?;
-    files::rename(&whole, file).map_err(io_error("write", file))?;
-    Ok(header)
+        let len = begin.len() as u64 + database_len + certificate_len + key_len + HASH_LEN;
+        let body = io::Cursor::new(begin)
+            .chain(database.take(database_len))
+            .chain(certificate)
+            .chain(key);
+        Ok(Content::new(body, len))
+    }
 }
 
 /// A temporary folder; dropping it removes it.
@@ -254,6 +334,31 @@ impl<W: Write> Write for Hashing<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.target.flush()
+    }
+}
+
+/// How many bytes of a backup [`Begin`] needs.
+#[cfg(feature = "s3")]
+pub(crate) const BEGIN_LEN: u64 = MAGIC.len() as u64 + HEADER_LEN_MAX;
+
+/// What the first bytes of something say.
+#[cfg(feature = "s3")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    NoBackup,
+    /// A backup, and the number of its accounts if its header can be read.
+    Backup(Option<u64>),
+}
+
+#[cfg(feature = "s3")]
+impl Begin {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let Some(rest) = bytes.strip_prefix(MAGIC) else {
+            return Self::NoBackup;
+        };
+        let line = rest.split(|byte| *byte == b'\n').next();
+        let header = line.and_then(|line| serde_json::from_slice(line).ok());
+        Self::Backup(header.map(|header: Header| header.accounts))
     }
 }
 

@@ -20,6 +20,15 @@ pub(crate) enum Code {
     InUse = 8,
     NotFound = 10,
     Exists = 12,
+    /// An object store cannot be reached, or does not do its work.
+    #[cfg(feature = "s3")]
+    Network = 20,
+    /// The certificate of an object store is not trusted.
+    #[cfg(feature = "s3")]
+    NotTrusted = 21,
+    /// An object store refuses.
+    #[cfg(feature = "s3")]
+    Refused = 22,
     NotSupported = 24,
     Findings = 31,
 }

@@ -1,5 +1,11 @@
 //! `passmate-server backup`, `restore` and `verify`.
 
+mod place;
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(not(feature = "s3"))]
+#[path = "backup/no_s3.rs"]
+mod s3;
 mod stream;
 
 use std::fs;
@@ -19,22 +25,37 @@ use crate::files::{self, folder_of, sync_folder_of, with_suffix};
 use crate::health;
 use crate::store::{Action, Operator, StoreError, StoreUrl, schema_newest};
 use crate::tls::{OWN_CERTIFICATE, OWN_KEY};
-use stream::{Source, is_stream, name_of};
+use place::Place;
+use stream::Source;
 
 /// The largest number for `--keep`.
 const KEEP_MAX: u32 = 10_000;
+
+/// What `s3://` is, for the help of all three commands.
+#[cfg(feature = "s3")]
+const S3_HELP: &str = "\
+With s3://BUCKET/NAME, the backup is an object in a store that speaks the protocol of Amazon S3. \
+Credentials are read from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN), from a \
+web identity (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN), a container or the machine. AWS_REGION \
+names the region, AWS_ENDPOINT_URL another provider, AWS_CA_BUNDLE the authority of its \
+certificate.";
+#[cfg(not(feature = "s3"))]
+const S3_HELP: &str = "\
+This program was built without support for s3://BUCKET/NAME, which the packages have.";
 
 /// Write all accounts into one file, while the server runs
 ///
 /// The file holds everything that was confirmed when the command began, and a checksum. It does not
 /// hold the TLS key, unless --with-key is given. An existing file is replaced only if it is a
 /// backup. With `-`, the backup is made beside the store, verified, and written to standard output,
-/// for a program that takes it elsewhere.
+/// for a program that takes it elsewhere. With `s3://`, it is uploaded, read again and compared; an
+/// upload that fails or is interrupted leaves no object.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = format!("{S3_HELP}\n\n{BACKUP_EXAMPLES}"))]
 pub(super) struct BackupArgs {
-    /// The file, or - for standard output; --keep appends the time to its name
-    #[arg(value_parser = PathBufValueParser::new().try_map(local_file))]
-    file: PathBuf,
+    /// The file, s3://BUCKET/NAME, or - for standard output; --keep appends the time to its name
+    #[arg(value_name = "FILE", value_parser = PathBufValueParser::new().try_map(Place::parse))]
+    to: Place,
     /// Write FILE.2026-11-24T030500Z, and remove all but the newest N backups of that name
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(KEEP_MAX)))]
     keep: Option<u32>,
@@ -44,21 +65,18 @@ pub(super) struct BackupArgs {
     /// Copy what is whole of a damaged store, account by account, and name what is lost
     #[arg(long, conflicts_with = "keep")]
     salvage: bool,
-    /// Include the certificate and its key: the file then lets its holder impersonate this server
+    /// Include the certificate and its key: the file then lets its holder impersonate this server.
+    /// Not with s3://
     #[arg(long)]
     with_key: bool,
 }
 
-/// A backup is written to a file of this machine, which is read again before it replaces another.
-fn local_file(path: PathBuf) -> Result<PathBuf, &'static str> {
-    if path.to_string_lossy().contains("://") {
-        return Err(
-            "a backup is a file of this machine; `backup -` writes it to standard output, for a program that \
-             copies it there",
-        );
-    }
-    Ok(path)
-}
+const BACKUP_EXAMPLES: &str = "\
+Examples:
+  passmate-server backup /var/backups/passmate.backup --keep 14
+  passmate-server backup - | ssh HOST 'cat > passmate.backup'
+  passmate-server backup s3://my-backups/passmate --keep 14
+  AWS_ENDPOINT_URL=https://minio.example.org passmate-server backup s3://my-backups/passmate";
 
 /// Replace the store by a backup, while no server runs
 ///
@@ -66,45 +84,60 @@ fn local_file(path: PathBuf) -> Result<PathBuf, &'static str> {
 /// the backup stays until a server starts. Devices notice that the server was restored, tell their
 /// users, and upload their vaults again: nothing that a device has is lost.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = format!("{S3_HELP}\n\n{RESTORE_EXAMPLES}"))]
 pub(super) struct RestoreArgs {
-    /// The backup, or - for standard input
-    file: PathBuf,
+    /// The backup: a file, s3://BUCKET/NAME, or - for standard input
+    #[arg(value_name = "FILE", value_parser = PathBufValueParser::new().try_map(Place::parse))]
+    from: Place,
     /// Replace an existing store, and a TLS key other than the one in the backup
     #[arg(long)]
     force: bool,
 }
 
+const RESTORE_EXAMPLES: &str = "\
+Examples:
+  passmate-server restore /var/backups/passmate.backup.2026-11-24T030500Z --force
+  passmate-server restore s3://my-backups/passmate.2026-11-24T030500Z --data-dir /tmp/drill";
+
 /// Verify the store, or a backup: structure, every btoken, and whether it can be restored
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = S3_HELP)]
 pub(super) struct VerifyArgs {
-    /// The backup, or - for standard input; without it the store, while the server runs
-    file: Option<PathBuf>,
+    /// The backup: a file, s3://BUCKET/NAME, or - for standard input; without it the store, while
+    /// the server runs
+    #[arg(value_name = "FILE", value_parser = PathBufValueParser::new().try_map(Place::parse))]
+    backup: Option<Place>,
 }
 
 impl VerifyArgs {
     pub(super) fn is_of_file(&self) -> bool {
-        self.file.is_some()
+        self.backup.is_some()
     }
 }
 
 pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
-    let mut store = app.operator()?;
     let now = now();
-    if is_stream(&args.file) {
-        return back_up_to_output(app, &mut *store, args, now);
+    match &args.to {
+        Place::File(file) => back_up_to_file(app, args, file, now),
+        Place::Stream => back_up_to_output(app, args, now),
+        Place::Object(url) => s3::back_up(app, args, url, now),
     }
-    if args.file.is_dir() || args.file.file_name().is_none() {
+}
+
+fn back_up_to_file(app: &App, args: &BackupArgs, given: &Path, now: i64) -> Result<(), Failure> {
+    let mut store = app.operator()?;
+    if given.is_dir() || given.file_name().is_none() {
         let hint = "give a file in that folder; nothing was written";
         return Err(Failure::new(
             Code::Usage,
-            format_args!("{} is a folder", args.file.display()),
+            format_args!("{} is a folder", given.display()),
             hint,
         ));
     }
     let file = match args.keep {
         // What a symbolic link names is replaced, and not the link.
-        None => fs::canonicalize(&args.file).unwrap_or_else(|_| args.file.clone()),
-        Some(_) => named(&args.file, &stamp(now)),
+        None => fs::canonicalize(given).unwrap_or_else(|_| given.to_owned()),
+        Some(_) => named(given, &stamp(now)),
     };
     if file.symlink_metadata().is_ok() && !backup::is_backup(&file) {
         let hint = "give another file, or remove this one; nothing was written";
@@ -115,11 +148,11 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
         ));
     }
     let (header, lost) = make(app, &*store, args, &file, now)?;
-    note(app, &mut *store, args, &file, &header);
+    note(app, &mut *store, args, &Place::File(file.clone()), &header);
     drop(store);
     let removed = args
         .keep
-        .map(|keep| rotate(&args.file, &file, keep, header.accounts, args.yes))
+        .map(|keep| rotate(given, &file, keep, header.accounts, args.yes))
         .transpose()?
         .unwrap_or_default();
     let text = format!(
@@ -150,12 +183,8 @@ pub(super) fn back_up(app: &App, args: &BackupArgs) -> Result<(), Failure> {
 }
 
 /// Makes a backup beside the store, and writes it to standard output.
-fn back_up_to_output(
-    app: &App,
-    store: &mut dyn Operator,
-    args: &BackupArgs,
-    now: i64,
-) -> Result<(), Failure> {
+fn back_up_to_output(app: &App, args: &BackupArgs, now: i64) -> Result<(), Failure> {
+    let mut store = app.operator()?;
     if args.keep.is_some() {
         return Err(Failure::new(
             Code::Usage,
@@ -166,9 +195,9 @@ fn back_up_to_output(
     stream::check_output(app.is_json)?;
     let staging = staging_in(app.config.notes_folder(), ".passmate-backup-")?;
     let file = staging.path().join("passmate.backup");
-    let (header, lost) = make(app, store, args, &file, now)?;
+    let (header, lost) = make(app, &*store, args, &file, now)?;
     stream::send(&file)?;
-    note(app, store, args, &args.file, &header);
+    note(app, &mut *store, args, &Place::Stream, &header);
     tell_of_losses(&lost)
 }
 
@@ -183,29 +212,37 @@ fn make(
     let pair = args.with_key.then(|| read_pair(app)).transpose()?;
     let mut lost = Vec::new();
     let mut lose = |what| lost.push(what);
-    let how = if args.salvage {
-        Copying::Salvage(&mut lose)
-    } else {
-        Copying::Whole
-    };
+    let how = copying(args, &mut lose);
     let header =
-        backup::write(store.look(), pair.as_ref(), file, now, how).inspect_err(|error| {
-            if let BackupError::StoreDamaged(findings) = error {
-                warn_of_others(findings);
-            }
-        })?;
+        backup::write(store.look(), pair.as_ref(), file, now, how).inspect_err(warn_of_damage)?;
     Backup::open(file)?;
     Ok((header, lost))
 }
 
+/// How the store is copied; `lose` is called for what cannot be salvaged.
+fn copying<'a>(args: &BackupArgs, lose: &'a mut dyn FnMut(String)) -> Copying<'a> {
+    if args.salvage {
+        Copying::Salvage(lose)
+    } else {
+        Copying::Whole
+    }
+}
+
+/// Prints all findings in a damaged store but the first, which is in the error.
+fn warn_of_damage(error: &BackupError) {
+    if let BackupError::StoreDamaged(findings) = error {
+        warn_of_others(findings);
+    }
+}
+
 /// Notes a backup where `log` and `check` look for it.
-fn note(app: &App, store: &mut dyn Operator, args: &BackupArgs, file: &Path, header: &Header) {
+fn note(app: &App, store: &mut dyn Operator, args: &BackupArgs, made: &Place, header: &Header) {
     let action = if args.salvage {
         Action::Salvage
     } else {
         Action::Backup
     };
-    if let Err(error) = store.record(action, &name_of(file, "standard output")) {
+    if let Err(error) = store.record(action, &made.name("standard output")) {
         warn(&format_args!(
             "`passmate-server log` will not show this backup: {error}"
         ));
@@ -282,22 +319,11 @@ fn rotate(
             made.push(folder.join(name));
         }
     }
-    made.sort_by_key(|path| (path.as_path() < made_now, path.clone()));
+    oldest_first(&mut made, PathBuf::as_path, made_now);
     let newest = made.last().and_then(|path| Backup::open(path).ok());
     let backed_up = newest.map_or(0, |newest| newest.header().accounts);
-    if health::has_collapsed(accounts, backed_up) && !is_meant {
-        return Err(Failure::new(
-            Code::Findings,
-            format_args!(
-                "the store has {accounts} accounts, and the newest earlier backup has {backed_up}: \
-                 no backup was removed"
-            ),
-            "if the accounts are lost, restore that backup; if they were deleted on purpose, \
-             repeat the command with --yes",
-        ));
-    }
-    let surplus = (made.len() + 1).saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX));
-    made.truncate(surplus);
+    check_collapse(accounts, backed_up, is_meant)?;
+    made.truncate(surplus(made.len(), keep));
     for path in &made {
         fs::remove_file(path).map_err(|error| BackupError::Io {
             doing: "remove",
@@ -306,6 +332,38 @@ fn rotate(
         })?;
     }
     Ok(made)
+}
+
+/// Sorts earlier backups of a name. Those with later times than the one that was just made count as
+/// the oldest.
+fn oldest_first<T, N: Ord + ?Sized>(made: &mut [T], name: impl Fn(&T) -> &N, made_now: &N) {
+    made.sort_by(|one, other| {
+        let (one, other) = (name(one), name(other));
+        (one < made_now, one).cmp(&(other < made_now, other))
+    });
+}
+
+/// How many of the earlier backups of a name are removed, beside the one that was just made.
+fn surplus(earlier: usize, keep: u32) -> usize {
+    (earlier + 1).saturating_sub(usize::try_from(keep).unwrap_or(usize::MAX))
+}
+
+/// # Errors
+/// The store has lost most of its accounts since the newest earlier backup, and nobody says that
+/// this is meant.
+fn check_collapse(accounts: u64, backed_up: u64, is_meant: bool) -> Result<(), Failure> {
+    if !health::has_collapsed(accounts, backed_up) || is_meant {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Code::Findings,
+        format_args!(
+            "the store has {accounts} accounts, and the newest earlier backup has {backed_up}: \
+             no backup was removed"
+        ),
+        "if the accounts are lost, restore that backup; if they were deleted on purpose, \
+         repeat the command with --yes",
+    ))
 }
 
 /// Whether this is what [`stamp`] writes.
@@ -356,11 +414,11 @@ pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Resul
         ));
     }
     let folder = app.config.notes_folder();
-    if is_stream(&args.file) {
+    if !matches!(args.from, Place::File(_)) {
         make_folder(folder)?;
     }
-    let source = Source::of(&args.file, folder)?;
-    let mut backup = Backup::open(&source.file)?;
+    let source = Source::of(&args.from, folder)?;
+    let mut backup = source.open()?;
     make_folder(folder)?;
     // From here on neither a server nor another command uses the store.
     let closed = app.config.store.take_offline().map_err(|error| match error {
@@ -390,7 +448,7 @@ pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Resul
     }
     let staging = staging_in(folder, ".passmate-restore-")?;
     let extracted = extract_verified(&mut backup, staging.path())?;
-    record_restore(&extracted, &args.file, backup.header().made_at)?;
+    record_restore(&extracted, &args.from, backup.header().made_at)?;
     let replaced = closed.replace(&extracted)?;
     if let Some(servers) = servers {
         warn(&format_args!(
@@ -443,8 +501,8 @@ pub(super) fn restore(app: &App, sources: &Sources, args: &RestoreArgs) -> Resul
 }
 
 /// Records the restore in the extracted database, before a server can use it.
-fn record_restore(extracted: &Path, file: &Path, made_at: i64) -> Result<(), Failure> {
-    let detail = format!("{} of {}", name_of(file, "standard input"), utc(made_at));
+fn record_restore(extracted: &Path, from: &Place, made_at: i64) -> Result<(), Failure> {
+    let detail = format!("{} of {}", from.name("standard input"), utc(made_at));
     super::operator_of(&StoreUrl::sqlite(extracted))?.record_restore(&detail)?;
     // The database alone is put in place.
     let log = with_suffix(extracted, "-wal");
@@ -568,17 +626,17 @@ fn warn_of_others(findings: &[String]) {
 
 pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
     let mut findings = Vec::new();
-    let sum = match &args.file {
+    let sum = match &args.backup {
         None => {
             let store = app.inspector()?;
             let sum = store.check(&mut |finding| findings.push(finding))?;
             store.check_texts(&mut |finding| findings.push(finding))?;
             sum
         }
-        Some(file) => {
-            let source = Source::of(file, &std::env::temp_dir())?;
+        Some(place) => {
+            let source = Source::of(place, &std::env::temp_dir())?;
             let file = &source.file;
-            let mut backup = Backup::open(file)?;
+            let mut backup = source.open()?;
             // The disk of the backup most likely has enough space.
             let here = staging_in(folder_of(file), ".passmate-verify-");
             let staging = match here {
@@ -604,13 +662,11 @@ pub(super) fn verify(app: &App, args: &VerifyArgs) -> Result<(), Failure> {
         let hint = "check the disk, then restore a backup; devices upload their vaults again";
         return Err(Failure::new(Code::Damaged, message, hint));
     }
-    let what = args.file.as_ref().map_or_else(
-        || "the store".to_owned(),
-        |file| match is_stream(file) {
-            true => "the backup".to_owned(),
-            false => file.display().to_string(),
-        },
-    );
+    let what = match &args.backup {
+        None => "the store".to_owned(),
+        Some(Place::File(file)) => file.display().to_string(),
+        Some(place) => place.name("the backup"),
+    };
     let text = format!(
         "{what} is intact: {} accounts with {} bytes of btokens\n",
         sum.accounts, sum.btoken_bytes

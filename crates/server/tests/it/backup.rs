@@ -206,11 +206,28 @@ fn the_backup_unit_makes_a_backup() {
 }
 
 #[test]
-fn a_backup_goes_to_no_other_machine_by_itself() {
+fn a_backup_goes_to_no_machine_that_it_does_not_know() {
     let dir = tempfile::tempdir().unwrap();
     start(dir.path(), &[]).stop();
-    let output = operate(dir.path(), &["backup", "s3://bucket/passmate"]);
-    failed(&output, 2, "`backup -` writes it to standard output");
+    for words in [
+        ["backup", "https://example.org/passmate"],
+        ["restore", "ftp://example.org/passmate"],
+        ["verify", "file:///passmate"],
+    ] {
+        let output = operate(dir.path(), &words);
+        failed(&output, 2, "`backup -` writes it to standard output");
+    }
+}
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn a_program_without_object_stores_says_how_to_get_them() {
+    let dir = tempfile::tempdir().unwrap();
+    start(dir.path(), &[]).stop();
+    for command in ["backup", "restore", "verify"] {
+        let output = operate(dir.path(), &[command, "s3://bucket/passmate"]);
+        failed(&output, 24, "--features s3");
+    }
 }
 
 #[test]

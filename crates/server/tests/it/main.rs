@@ -7,6 +7,8 @@ mod admin_page;
 mod audit;
 mod backup;
 mod backup_crash;
+#[cfg(feature = "s3")]
+mod backup_s3;
 mod certificates;
 mod check;
 mod cluster;

@@ -1,19 +1,16 @@
-//! Backups that come from standard input and go to standard output, which `-` names. A backup is
-//! verified as a file before the first byte of it leaves, and before a byte of it is used.
+//! Backups that come from elsewhere, and go to standard output. A backup is verified as a file
+//! before the first byte of it leaves, and before a byte of it is used.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use super::super::Failure;
-use crate::backup::{BackupError, Staging, staging_in};
+use super::place::Place;
+use super::s3;
+use crate::backup::{Backup, BackupError, Staging, staging_in};
 use crate::exit::Code;
 use crate::files;
-
-/// Whether a path is standard input or output.
-pub(super) fn is_stream(path: &Path) -> bool {
-    path == Path::new("-")
-}
 
 /// # Errors
 /// Standard output cannot take a backup.
@@ -49,52 +46,61 @@ pub(super) fn send(file: &Path) -> Result<(), BackupError> {
         .map_err(failed)
 }
 
-/// A backup that a command reads: a file, or what standard input gave.
+/// A backup that a command reads: a file, what standard input gave, or what an object store sent.
 pub(super) struct Source {
     pub(super) file: PathBuf,
-    /// It holds the file that standard input gave.
+    name: PathBuf,
+    /// It holds the file if that is a temporary one.
     _staging: Option<Staging>,
 }
 
 impl Source {
-    /// Takes what standard input gives into a folder.
-    pub(super) fn of(path: &Path, folder: &Path) -> Result<Self, Failure> {
-        if !is_stream(path) {
-            return Ok(Self {
-                file: path.to_owned(),
-                _staging: None,
-            });
-        }
-        let mut input = io::stdin().lock();
-        if input.is_terminal() {
-            return Err(Failure::new(
-                Code::Usage,
-                "a backup is not typed on a terminal",
-                "give a file, or pipe one: `ssh HOST 'cat passmate.backup' | passmate-server \
-                 restore -`",
-            ));
-        }
-        let staging = staging_in(folder, ".passmate-received-")?;
-        let file = staging.path().join("passmate.backup");
-        let failed = |error| BackupError::Io {
-            doing: "keep what standard input gave in",
-            path: file.clone(),
-            error,
+    /// Takes what is no file of this machine into a folder.
+    pub(super) fn of(place: &Place, folder: &Path) -> Result<Self, Failure> {
+        let name = place.name("standard input").into();
+        let (staging, file) = match place {
+            Place::File(path) => {
+                return Ok(Self {
+                    file: path.clone(),
+                    name: path.clone(),
+                    _staging: None,
+                });
+            }
+            Place::Stream => receive(folder)?,
+            Place::Object(url) => s3::fetch(url, folder)?,
         };
-        let mut target = files::create_new(&file).map_err(failed)?;
-        io::copy(&mut input, &mut target).map_err(failed)?;
         Ok(Self {
             file,
+            name,
             _staging: Some(staging),
         })
     }
+
+    /// Opens the backup and verifies its hash.
+    pub(super) fn open(&self) -> Result<Backup, BackupError> {
+        Backup::open(&self.file).map_err(|error| error.named(&self.name))
+    }
 }
 
-/// What `log` and errors call a backup.
-pub(super) fn name_of(path: &Path, stream: &str) -> String {
-    if is_stream(path) {
-        return stream.to_owned();
+/// Takes what standard input gives.
+fn receive(folder: &Path) -> Result<(Staging, PathBuf), Failure> {
+    let mut input = io::stdin().lock();
+    if input.is_terminal() {
+        return Err(Failure::new(
+            Code::Usage,
+            "a backup is not typed on a terminal",
+            "give a file, or pipe one: `ssh HOST 'cat passmate.backup' | passmate-server \
+             restore -`",
+        ));
     }
-    let absolute = std::path::absolute(path);
-    absolute.as_deref().unwrap_or(path).display().to_string()
+    let staging = staging_in(folder, ".passmate-received-")?;
+    let file = staging.path().join("passmate.backup");
+    let failed = |error| BackupError::Io {
+        doing: "keep what standard input gave in",
+        path: file.clone(),
+        error,
+    };
+    let mut target = files::create_new(&file).map_err(failed)?;
+    io::copy(&mut input, &mut target).map_err(failed)?;
+    Ok((staging, file))
 }
