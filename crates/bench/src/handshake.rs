@@ -7,7 +7,9 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
+};
 
 /// CPU time of this thread.
 pub(crate) fn thread_time() -> Duration {
@@ -36,9 +38,35 @@ pub(crate) fn in_memory(
     times: u32,
 ) -> anyhow::Result<Duration> {
     let client = client_config(pem.as_bytes())?;
+    of_client(&client, server, times, HandshakeKind::Full)
+}
+
+/// The same for a client that comes back, with a ticket of its last connection. Each connection gets
+/// a new ticket.
+pub(crate) fn resumed(
+    server: &Arc<ServerConfig>,
+    pem: &str,
+    times: u32,
+) -> anyhow::Result<Duration> {
+    let mut server = ServerConfig::clone(server);
+    server.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    server.send_tls13_tickets = 1;
+    let mut client = ClientConfig::clone(&*client_config(pem.as_bytes())?);
+    client.resumption = rustls::client::Resumption::default();
+    let (client, server) = (Arc::new(client), Arc::new(server));
+    of_client(&client, &server, 1, HandshakeKind::Full)?;
+    of_client(&client, &server, times, HandshakeKind::Resumed)
+}
+
+fn of_client(
+    client: &Arc<ClientConfig>,
+    server: &Arc<ServerConfig>,
+    times: u32,
+    kind: HandshakeKind,
+) -> anyhow::Result<Duration> {
     let mut spent = Duration::ZERO;
     for _ in 0..times {
-        let mut client = ClientConnection::new(Arc::clone(&client), "localhost".try_into()?)?;
+        let mut client = ClientConnection::new(Arc::clone(client), "localhost".try_into()?)?;
         let begun = thread_time();
         let mut server = ServerConnection::new(Arc::clone(server))?;
         spent += thread_time() - begun;
@@ -65,6 +93,8 @@ pub(crate) fn in_memory(
             }
             wire.clear();
         }
+        let was = client.handshake_kind();
+        anyhow::ensure!(was == Some(kind), "the handshake was {was:?}");
     }
     Ok(spent / times)
 }

@@ -88,6 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let begun = Instant::now();
     plan.server_cost()?;
+    plan.resumption()?;
     plan.storage()?;
     plan.one_client()?;
     plan.idle_connections()?;

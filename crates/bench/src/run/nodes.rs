@@ -14,7 +14,8 @@ use crate::process::{Server, flushes};
 use crate::report::{Figure, Goal};
 
 const NODES: usize = 3;
-const LEN: usize = 4 << 10;
+const SHORT: usize = 4 << 10;
+const LONG: usize = 64 << 10;
 
 /// What a load on some servers did.
 struct Cost {
@@ -36,10 +37,10 @@ impl Plan<'_> {
             self.progress("figure 21 is NOT MEASURED: PostgreSQL is not installed");
             return Ok(());
         }
-        let embedded = Server::passmate(&self.data_dir("embedded", ACCOUNTS, LEN)?)?;
+        let embedded = Server::passmate(&self.data_dir("embedded", ACCOUNTS, SHORT)?)?;
         let cluster = Cluster::new();
         let url: PostgresUrl = cluster.url().parse()?;
-        fill_engine(&mut Postgres::open(&url)?, ACCOUNTS, LEN)?;
+        fill_engine(&mut Postgres::open(&url)?, ACCOUNTS, SHORT)?;
         let mut nodes = Vec::new();
         for node in 0..NODES {
             let data_dir = self.dir.join(format!("node-{node}"));
@@ -49,6 +50,7 @@ impl Plan<'_> {
                 &["--store", &cluster.url()],
             )?);
         }
+        let (embedded_long, long) = self.long_btokens(&cluster)?;
         let report = |name, unit| Figure::new("21", name, unit, Goal::Report);
         let mut rate = report(
             "one server on PostgreSQL ÷ the embedded database: updates/s, 4 KiB, 64 clients",
@@ -68,15 +70,20 @@ impl Plan<'_> {
             "three servers ÷ one: CPU of servers and database for an update",
             "µs",
         );
+        let mut long_update = report(
+            "an update of 64 KiB, PostgreSQL ÷ embedded: CPU of server and database",
+            "µs",
+        );
+        let mut long_fetch = report("the same: a fetch that finds nothing new", "µs");
         for round in 1..=self.rounds {
             self.progress(&format!(
                 "several servers, round {round} of {}",
                 self.rounds
             ));
-            let baseline = self.cost_of(&[&embedded], None)?;
+            let baseline = self.cost_of(&[&embedded], None, Kind::Update, SHORT)?;
             let of_first = |count| {
                 let first: Vec<&Server> = nodes.iter().take(count).collect();
-                self.cost_of(&first, Some(&cluster))
+                self.cost_of(&first, Some(&cluster), Kind::Update, SHORT)
             };
             let one = of_first(1)?;
             rate.add(one.rate, baseline.rate);
@@ -88,15 +95,50 @@ impl Plan<'_> {
             two.add(of_first(2)?.rate, one.rate);
             let most = of_first(NODES)?;
             three.add(most.rate, one.rate);
+            for (kind, figure) in [
+                (Kind::Update, &mut long_update),
+                (Kind::Fetch, &mut long_fetch),
+            ] {
+                let baseline = self.cost_of(&[&embedded_long], None, kind, LONG)?;
+                let ours = self.cost_of(&[&long], Some(&cluster), kind, LONG)?;
+                figure.add(ours.servers + ours.database, baseline.servers);
+            }
             three_all.add(most.servers + most.database, one.servers + one.database);
         }
-        self.figures
-            .extend([rate, servers, all, flushed, two, three, three_all]);
+        self.figures.extend([
+            rate,
+            servers,
+            all,
+            flushed,
+            two,
+            three,
+            three_all,
+            long_update,
+            long_fetch,
+        ]);
         Ok(())
     }
 
-    /// The cost of an update where the clients are spread over these servers.
-    fn cost_of(&self, nodes: &[&Server], cluster: Option<&Cluster>) -> anyhow::Result<Cost> {
+    /// A server with long btokens of the embedded database, and one of PostgreSQL.
+    fn long_btokens(&self, cluster: &Cluster) -> anyhow::Result<(Server, Server)> {
+        let embedded = Server::passmate(&self.data_dir("embedded-long", ACCOUNTS, LONG)?)?;
+        cluster.sql_of("postgres", "CREATE DATABASE long");
+        let url = cluster.url().replace("/passmate", "/long");
+        fill_engine(&mut Postgres::open(&url.parse()?)?, ACCOUNTS, LONG)?;
+        let data_dir = self.dir.join("node-long");
+        fs::create_dir_all(&data_dir)?;
+        let server = Server::passmate_with(&data_dir, &["--store", &url])?;
+        Ok((embedded, server))
+    }
+
+    /// The cost of an exchange where the clients are spread over these servers.
+    fn cost_of(
+        &self,
+        nodes: &[&Server],
+        cluster: Option<&Cluster>,
+        kind: Kind,
+        len: usize,
+    ) -> anyhow::Result<Cost> {
         let spent = || -> anyhow::Result<_> {
             let mut servers = 0.0;
             for node in nodes {
@@ -110,7 +152,7 @@ impl Plan<'_> {
         let done = thread::scope(|scope| {
             let loads: Vec<_> = nodes
                 .iter()
-                .map(|node| scope.spawn(|| self.load(node, Kind::Update, clients, LEN, ACCOUNTS)))
+                .map(|node| scope.spawn(|| self.load(node, kind, clients, len, ACCOUNTS)))
                 .collect();
             let ended = loads.into_iter().map(|load| load.join());
             ended

@@ -7,6 +7,29 @@ use crate::report::{Figure, Goal};
 use crate::{baseline, handshake};
 
 impl Plan<'_> {
+    /// Figure 23.
+    pub(super) fn resumption(&mut self) -> anyhow::Result<()> {
+        if !self.wants(&["23"]) {
+            return Ok(());
+        }
+        let mut resumed = Figure::new(
+            "23",
+            "TLS handshake that resumes a session ÷ a full one, server CPU, in memory",
+            "µs",
+            Goal::Report,
+        );
+        let (tls, pem) = baseline::make_tls()?;
+        let times = if self.args.short { 50 } else { 500 };
+        for round in 1..=self.rounds {
+            self.progress(&format!("tickets, round {round} of {}", self.rounds));
+            let full = handshake::in_memory(&tls, &pem, times)?;
+            let ours = handshake::resumed(&tls, &pem, times)?;
+            resumed.add(ours.as_secs_f64() * 1e6, full.as_secs_f64() * 1e6);
+        }
+        self.figures.push(resumed);
+        Ok(())
+    }
+
     /// Figures 1 to 4, 6 and 15.
     pub(super) fn server_cost(&mut self) -> anyhow::Result<()> {
         if !self.wants(&["1", "2", "3", "4", "6", "15"]) {
