@@ -20,6 +20,10 @@ use super::{CLIENTS, Client, PLANTED_SECONDS, Planted, SECONDS, World, list};
 use crate::support::{Server, operate};
 
 const NODES: usize = 3;
+/// A server is suspended for so many milliseconds at most; in a run that somebody has made longer,
+/// until the database has cut off its transaction.
+const SUSPENSION_MAX: u64 = 3_000;
+const LONG_SUSPENSION_MAX: u64 = 30_000;
 /// The servers give up soon, so that a database which stands still for longer is noticed.
 const DEADLINE: u64 = 1;
 
@@ -105,6 +109,10 @@ fn run(seconds: u64, fake: Fake, is_enough: impl Fn(&Figures) -> bool) -> Figure
         backends,
         cluster: &mut cluster,
         fake,
+        suspension_max: match seconds > SECONDS {
+            true => LONG_SUSPENSION_MAX,
+            false => SUSPENSION_MAX,
+        },
         chance: chance.fork(),
         figures: Figures::default(),
     };
@@ -172,6 +180,7 @@ struct Operator<'a> {
     backends: Backends,
     cluster: &'a mut Cluster,
     fake: Fake,
+    suspension_max: u64,
     chance: fastrand::Rng,
     figures: Figures,
 }
@@ -230,7 +239,9 @@ impl Operator<'_> {
         let node = self.chance.usize(0..NODES);
         let server = self.nodes[node].as_ref().unwrap();
         server.signal(Signal::STOP);
-        thread::sleep(Duration::from_millis(self.chance.u64(10..3_000)));
+        thread::sleep(Duration::from_millis(
+            self.chance.u64(10..self.suspension_max),
+        ));
         server.signal(Signal::CONT);
         self.figures.suspensions += 1;
     }
