@@ -684,7 +684,11 @@ fn no_object_store_makes_a_command_wait_for_ever() {
         assert!(store.objects().is_empty(), "{fault}");
     }
     store.fault("endless GET /vaults/x?");
-    failed(&store.run(dir.path(), &words), 20, "is not that of an object store");
+    failed(
+        &store.run(dir.path(), &words),
+        20,
+        "is not that of an object store",
+    );
     store.mend();
     // Nobody listens.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
