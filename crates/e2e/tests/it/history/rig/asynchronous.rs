@@ -131,7 +131,7 @@ fn load_until_killed(
     accounts: &mut [Account],
     servers: &[Server],
 ) -> Instant {
-    let is_over = AtomicBool::new(false);
+    let (is_over, is_killed) = (AtomicBool::new(false), AtomicBool::new(false));
     let devices: Vec<_> = accounts
         .iter_mut()
         .flat_map(|account| &mut account.devices)
@@ -155,13 +155,18 @@ fn load_until_killed(
     thread::scope(|scope| {
         let _end = End(&is_over);
         for (device, count) in devices.into_iter().zip(&counts) {
-            let is_over = &is_over;
+            let (is_over, is_killed) = (&is_over, &is_killed);
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
                     device.add();
                     match device.sync(servers) {
                         Synced::Stored => drop(count.fetch_add(1, Ordering::SeqCst)),
-                        Synced::Noticed => panic!("{}: nothing is lost yet", device.name),
+                        // A sync that began before the kill may end after the failover.
+                        Synced::Noticed => {
+                            let is_lost = is_killed.load(Ordering::SeqCst);
+                            assert!(is_lost, "{}: nothing is lost yet", device.name);
+                            device.noticed = true;
+                        }
                         Synced::Failed => {}
                     }
                     // The programs need the processors too.
@@ -172,6 +177,7 @@ fn load_until_killed(
         each_has(1);
         rig.call(&["hold", leader]);
         each_has(2);
+        is_killed.store(true, Ordering::SeqCst);
         rig.call(&["kill", leader]);
         Instant::now()
     })
@@ -277,6 +283,7 @@ impl Account {
             name: format!("account-{number}/device-{device}"),
             added: Vec::new(),
             confirmed: 0,
+            noticed: false,
         };
         Self {
             key,
@@ -328,6 +335,8 @@ struct Member {
     added: Vec<String>,
     /// So many of the added records are stored, as the device was told.
     confirmed: usize,
+    /// It has said in the load that the server returned older data.
+    noticed: bool,
 }
 
 impl Member {
@@ -385,7 +394,7 @@ impl Member {
             self.add();
         }
         let begun = Instant::now();
-        let mut noticed = false;
+        let mut noticed = std::mem::take(&mut self.noticed);
         loop {
             assert!(
                 begun.elapsed() < FAILOVER_TIME_MAX,
