@@ -440,6 +440,47 @@ fn an_interrupted_upload_leaves_nothing() {
 }
 
 #[test]
+fn a_signal_ends_the_removal_of_old_backups() {
+    let store = Store::start(&[]);
+    let dir = small();
+    ok(store.run(dir.path(), &["backup", "s3://vaults/x"]));
+    store.put("x.2020-01-01T000000Z", &store.get("x"));
+    store.fault("hang DELETE /vaults/x");
+    let mut command = store.command(dir.path(), &["backup", "s3://vaults/x", "--keep", "1"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.spawn().unwrap();
+    store.wait_for_hit();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    failed(
+        &output,
+        3,
+        "the backup is made, and surplus ones may be left",
+    );
+    assert_eq!(store.objects().len(), 3);
+}
+
+#[test]
+fn accounts_in_postgres_go_through_an_object_store_too() {
+    let store = Store::start(&[]);
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = passmate_testkit::postgres::Cluster::new();
+    let here = cluster.url();
+    let program = start(dir.path(), &["--store", &here]);
+    let account = program.create(b"first");
+    let backup = ["backup", "s3://vaults/x", "--store", &here];
+    let said = ok(store.run(dir.path(), &backup));
+    assert!(said.contains("holds 1 accounts with 5 bytes"), "{said}");
+    program.replace(account, b"later");
+    program.stop();
+    cluster.sql_of("postgres", "CREATE DATABASE other");
+    let other = here.replace("/passmate", "/other");
+    ok(store.run(dir.path(), &["restore", "s3://vaults/x", "--store", &other]));
+    let program = start(dir.path(), &["--store", &other]);
+    assert_eq!(program.fetch(account).unwrap(), b"first");
+}
+
+#[test]
 fn an_upload_is_complete_or_absent_whatever_is_heard_of_it() {
     let store = Store::start(&[]);
     let dir = small();

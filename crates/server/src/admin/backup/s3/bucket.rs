@@ -1,6 +1,7 @@
 //! A bucket of an object store. Memory and time are bounded: a few parts of a backup are in memory
 //! at once, every request ends, and what the store sends is not believed.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -60,6 +61,8 @@ const SLOWEST: u64 = 16 << 10;
 pub(super) struct Bucket {
     runtime: Option<Runtime>,
     client: Arc<Client>,
+    /// From the first upload on, signals do not end the process.
+    stop: RefCell<Option<Stop>>,
 }
 
 /// What a download found.
@@ -93,6 +96,7 @@ impl Bucket {
                 store: Arc::new(store),
                 name,
             }),
+            stop: RefCell::new(None),
         };
         let credentials = Arc::clone(bucket.client.store.credentials());
         let got = bucket.wait(ask(REQUEST_MAX, async move {
@@ -122,9 +126,31 @@ impl Bucket {
             .block_on(work)
     }
 
+    /// Waits for something that a signal may interrupt: after an upload, that is what --keep removes.
+    fn wait_or_stop<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let mut stop = self.stop.borrow_mut();
+        let Some(stop) = &mut *stop else {
+            return self.wait(work);
+        };
+        self.wait(async {
+            tokio::select! {
+                biased;
+                () = stop.asked() => Err(Failure::new(
+                    Code::Cancelled,
+                    "interrupted: the backup is made, and surplus ones may be left",
+                    "the next backup with --keep removes them",
+                )),
+                done = work => done,
+            }
+        })
+    }
+
     /// What the first bytes of an object say. `None`: there is no such object.
     pub(super) fn begin(&self, key: &str) -> Result<Option<Begin>, Failure> {
-        self.wait(self.client.begin(key))
+        self.wait_or_stop(self.client.begin(key))
     }
 
     /// The keys that begin so, and of which `is_wanted` says so.
@@ -133,13 +159,13 @@ impl Bucket {
         begin: &str,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<Vec<String>, Failure> {
-        self.wait(self.client.list(begin, is_wanted))
+        self.wait_or_stop(self.client.list(begin, is_wanted))
     }
 
     /// Removes an object.
     pub(super) fn remove(&self, key: &str) -> Result<(), Failure> {
         let doing = format!("remove {}", self.client.url(key));
-        self.wait(async {
+        self.wait_or_stop(async {
             let store = Arc::clone(&self.client.store);
             let key = self.client.key(key)?;
             ask(REQUEST_MAX, async move { store.delete(&key).await })
@@ -154,7 +180,10 @@ impl Bucket {
     /// Nothing is left of an upload that failed or was interrupted, as far as the store can be
     /// reached.
     pub(super) fn upload(&self, object: &ObjectUrl, content: Content<'_>) -> Result<(), Failure> {
-        self.wait(self.client.upload(object, content))
+        let mut stop = self.wait(async { Stop::new() }).map_err(no_threads)?;
+        let uploaded = self.wait(self.client.upload(object, content, &mut stop));
+        self.stop.replace(Some(stop));
+        uploaded
     }
 
     /// Downloads an object into a new file in a folder, if the folder has room for it and for the
@@ -296,8 +325,12 @@ impl Client {
         })
     }
 
-    async fn upload(&self, object: &ObjectUrl, mut content: Content<'_>) -> Result<(), Failure> {
-        let mut stop = Stop::new().map_err(no_threads)?;
+    async fn upload(
+        &self,
+        object: &ObjectUrl,
+        mut content: Content<'_>,
+        stop: &mut Stop,
+    ) -> Result<(), Failure> {
         let doing = format!("upload {object}");
         let key = self.key(&object.key)?;
         let started = {
@@ -323,7 +356,7 @@ impl Client {
                     store.complete_multipart(&key, &id, parts).await
                 });
                 match completed.await {
-                    Ok(put) => return self.check(object, &content, put.e_tag, &mut stop).await,
+                    Ok(put) => return self.check(object, &content, put.e_tag, stop).await,
                     // The answer may be lost, and the object complete.
                     Err(fault) => match self.compare(&object.key, None, &content).await {
                         Ok(true) => return Ok(()),
