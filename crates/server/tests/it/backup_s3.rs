@@ -545,6 +545,11 @@ fn what_the_object_store_damages_is_found() {
         ("flip GET /vaults/x?", 6, "s3://vaults/x is damaged"),
         ("short GET /vaults/x?", 6, "s3://vaults/x is damaged"),
         ("cut GET /vaults/x?", 20, "cannot read s3://vaults/x"),
+        (
+            "huge GET /vaults/x?",
+            7,
+            "bytes free, but needs 2000000000000000",
+        ),
     ] {
         store.fault(fault);
         failed(&run(&verify), code, what);

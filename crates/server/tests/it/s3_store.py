@@ -14,6 +14,7 @@ one does. The kinds are:
     flip METHOD TEXT                  one bit is wrong: of what is sent (GET) or stored (PUT)
     cut METHOD TEXT                   the answer ends in the middle
     short METHOD TEXT                 half of the object, as if it were all
+    huge METHOD TEXT                  an object that no disk has room for, of which nothing comes
 """
 
 import io
@@ -93,7 +94,7 @@ class Faulty:
         if fault is None:
             return self.app(environ, start_response)
         kind, more = fault
-        if kind in ("hang", "answer", "endless"):
+        if kind in ("hang", "answer", "endless", "huge"):
             # What was sent is read, so that the connection is not reset.
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         open(os.path.join(folder, "hit"), "w").close()
@@ -106,6 +107,10 @@ class Faulty:
             headers, body = error_of(more[0], more[1] if len(more) > 1 else "")
             start_response(f"{more[0]} x", headers + [("Content-Length", str(len(body)))])
             return [body]
+        if kind == "huge":
+            headers = [("Content-Length", str(10**15)), ("ETag", '"x"')]
+            start_response("200 OK", headers + [("Last-Modified", "Fri, 27 Nov 2026 00:00:00 GMT")])
+            return [b""]
         if kind == "endless":
             start_response("403 x", [])
             return (b"x" * 65536 for _ in iter(int, 1))

@@ -81,7 +81,7 @@ impl Bucket {
             .enable_all()
             .build()
             .map_err(no_threads)?;
-        // Names of the builder's errors hold no credentials: each variable was checked.
+        // These errors show no credentials: what a request cannot carry was refused before.
         let store = builder.with_http_connector(Connector).build();
         let store = store.map_err(|error| {
             Failure::new(
@@ -126,7 +126,8 @@ impl Bucket {
             .block_on(work)
     }
 
-    /// Waits for something that a signal may interrupt: after an upload, that is what --keep removes.
+    /// Waits for something that a signal interrupts. After an upload, that is the removal of old
+    /// backups.
     fn wait_or_stop<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -422,7 +423,8 @@ impl Client {
             Some(Err(_)) => Err(self.failure(doing, &Fault::Nonsense)),
         };
         for index in 0.. {
-            let mut part = Vec::new();
+            let capacity = usize::try_from(len.min(content.len())).unwrap_or_default();
+            let mut part = Vec::with_capacity(capacity);
             let read = content.take(len).read_to_end(&mut part);
             read.map_err(|error| BackupError::Io {
                 doing: "read the copy of",
