@@ -8,6 +8,7 @@
 mod bucket;
 mod environment;
 mod fault;
+mod request;
 
 use std::path::{Path, PathBuf};
 
@@ -90,8 +91,8 @@ pub(super) fn back_up(
     tell_of_losses(&lost)
 }
 
-/// Removes all but the newest `keep` backups of a name, by the rules for files. Returns the names of
-/// what was removed.
+/// Removes all but the newest `keep` backups of a name, by the rules for files. Returns the names
+/// of what was removed.
 fn rotate(
     bucket: &Bucket,
     url: &ObjectUrl,
