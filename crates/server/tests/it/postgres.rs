@@ -359,6 +359,51 @@ fn when_all_connections_wait_clients_are_cut_off_in_time() {
     });
     let log = program.log();
     assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(lines(&log, "cannot be used"), 1, "{log}");
+    assert_eq!(lines(&log, "database works again"), 1, "{log}");
+}
+
+/// The server has all connections that it may have when the database begins to refuse changes.
+#[test]
+fn an_outage_ends_where_no_more_connections_are_given() {
+    const CLIENTS: usize = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    cluster.sql(
+        "CREATE ROLE limited LOGIN CONNECTION LIMIT 4; \
+         GRANT CREATE ON DATABASE passmate TO limited",
+    );
+    let store = cluster.url().replace("postgres@", "limited@");
+    let program = start(dir.path(), &["--store", &store]);
+    let accounts: Vec<Account> = (0..CLIENTS).map(|_| Account::new(&program)).collect();
+    let used = || cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'limited'");
+    until("all connections are in use", || {
+        thread::scope(|scope| {
+            for account in &accounts {
+                let program = &program;
+                scope.spawn(move || account.update(program));
+            }
+        });
+        used() == "4"
+    });
+    cluster.sql(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'not now' USING ERRCODE = '55000'; END $$; \
+         CREATE TRIGGER refuse BEFORE UPDATE ON passmate.account \
+         FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+    );
+    until("nobody is let in", || {
+        assert!(!accounts[0].update(&program));
+        program.try_connect().is_err()
+    });
+    cluster.sql("DROP TRIGGER refuse ON passmate.account");
+    until("clients are let in", || program.try_connect().is_ok());
+    for account in &accounts {
+        until("an update is confirmed", || account.update(&program));
+    }
+    let log = program.log();
+    assert_eq!(lines(&log, "cannot be used"), 1, "{log}");
+    assert_eq!(lines(&log, "database works again"), 1, "{log}");
 }
 
 /// A database that gives a server fewer connections than it wants serves it with those.

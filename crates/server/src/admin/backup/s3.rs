@@ -102,11 +102,16 @@ fn rotate(
     is_meant: bool,
 ) -> Result<Vec<String>, Failure> {
     let mut made = Vec::new();
+    let mut unread = None;
     for key in stamped(bucket, url)? {
-        if key != *made_now
-            && let Some(Begin::Backup(accounts)) = bucket.begin(&key)?
-        {
-            made.push((key, accounts));
+        if key == *made_now {
+            continue;
+        }
+        match bucket.begin(&key) {
+            Ok(Some(Begin::Backup(accounts))) => made.push((key, accounts)),
+            Ok(_) => {}
+            // Such as one that was moved to an archive. It is not removed, and the others are.
+            Err(failure) => unread = unread.or(Some(failure)),
         }
     }
     oldest_first(&mut made, |(key, _)| key, made_now);
@@ -118,7 +123,7 @@ fn rotate(
         bucket.remove(&key)?;
         removed.push(url.with_key(key).to_string());
     }
-    Ok(removed)
+    unread.map_or(Ok(removed), Err)
 }
 
 /// The keys with the name of a URL and a time.

@@ -42,7 +42,7 @@ WITH new AS (
 ), counted AS (
     UPDATE passmate.totals
     SET btoken_bytes = btoken_bytes + (SELECT sum(grown) FROM changed)::bigint
-    WHERE $9 AND slot = pg_backend_pid() % 64 AND (SELECT sum(grown) FROM changed) <> 0
+    WHERE $9 AND slot = pg_backend_pid() % 64 AND (SELECT sum(grown) FROM changed)::bigint <> 0::bigint
 )
 SELECT number, grown FROM changed";
 

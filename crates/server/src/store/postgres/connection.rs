@@ -35,6 +35,8 @@ pub(super) struct Connection {
     is_warned: Arc<AtomicBool>,
     /// A transaction was begun and has not ended.
     is_within: AtomicBool,
+    /// Whether it is looked whether the database keeps what it confirms.
+    durability: Durability,
     /// How long a statement may take.
     deadline: Duration,
     /// How long the database waits in a transaction for what comes next.
@@ -90,15 +92,12 @@ impl Connection {
             pump,
             is_warned,
             is_within: AtomicBool::new(false),
+            durability: url.durability,
             deadline: url.deadline,
             idle_time_max: 2 * url.deadline,
         };
         match connection.check_durability().await {
-            Ok(unsafe_setting) if url.durability == Durability::Required => match unsafe_setting {
-                None => Ok(connection),
-                Some(setting) => Err(Fault::NotDurable(setting)),
-            },
-            Ok(_) => Ok(connection),
+            Ok(()) => Ok(connection),
             Err(fault) => {
                 connection.cut();
                 Err(fault.before_commit())
@@ -106,9 +105,12 @@ impl Connection {
         }
     }
 
-    /// The setting with which the database could lose what it confirms, if there is one. A database
-    /// that does not know a setting does not have the danger.
-    async fn check_durability(&self) -> Result<Option<String>, Fault> {
+    /// Refuses a setting with which the database could lose what it confirms, unless it may. A
+    /// database that does not know a setting does not have the danger.
+    async fn check_durability(&self) -> Result<(), Fault> {
+        if self.durability == Durability::Unchecked {
+            return Ok(());
+        }
         let sql = "SELECT name, current_setting(name, true) FROM (VALUES ('fsync'), \
             ('full_page_writes'), ('synchronous_commit'), ('client_min_messages')) \
             AS needed (name)";
@@ -125,10 +127,10 @@ impl Connection {
             };
             if is_unsafe {
                 let value = value.unwrap_or_default();
-                return Ok(Some(format!("{name} is {value}")));
+                return Err(Fault::NotDurable(format!("{name} is {value}")));
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Gives statements the time that those of an operator may take.
@@ -202,6 +204,12 @@ impl Connection {
         self.check_unwarned()
     }
 
+    /// Which database answers: another value after a restart, and on another host.
+    pub(super) async fn identity(&self) -> Result<String, Fault> {
+        let sql = "SELECT pg_catalog.pg_postmaster_start_time()::text";
+        get(&self.one(sql, &[]).await?, 0)
+    }
+
     /// Commits a change that changes nothing, within the time of a statement.
     pub(super) async fn probe_soon(&self) -> Result<(), Fault> {
         self.probe(self.deadline).await
@@ -210,7 +218,12 @@ impl Connection {
     /// Commits a change that changes nothing, within a time. It waits for all that a commit waits
     /// for.
     pub(super) async fn probe(&self, within: Duration) -> Result<(), Fault> {
-        let sql = format!("UPDATE passmate.totals SET accounts = accounts WHERE {SLOT}");
+        self.check_durability().await?;
+        // It changes no account, and needs what a change of one needs.
+        let sql = format!(
+            "WITH none AS (UPDATE passmate.account SET note = note WHERE number = '')
+             UPDATE passmate.totals SET accounts = accounts WHERE {SLOT}"
+        );
         self.is_warned.store(false, Ordering::SeqCst);
         match tokio::time::timeout(within, self.client.execute_typed(&sql, &[])).await {
             Err(_) => return Err(Fault::Unknown(no_answer(within))),

@@ -20,6 +20,8 @@ use crate::store::{EngineError, StoreError};
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks whether a database is back.
 const WATCH_PAUSE: Duration = Duration::from_millis(250);
+/// The same where the database answers and refuses.
+const REFUSED_PAUSE: Duration = Duration::from_secs(2);
 /// A commit that nobody confirms is tried again after this time, on another connection.
 const COMMIT_TIME_MAX: Duration = Duration::from_secs(600);
 /// A database that has failed for so long is out.
@@ -50,6 +52,8 @@ pub(super) struct Database {
     /// Set once nothing has worked for [`OUTAGE_AFTER`]: no client is let in then, and a task looks
     /// whether the database is back.
     pub(super) outage: Arc<AtomicBool>,
+    /// That task runs. Changed under the lock of `health`.
+    is_watched: AtomicBool,
     me: Weak<Self>,
     /// When a failure was logged last.
     logged: Mutex<Option<Instant>>,
@@ -102,6 +106,7 @@ impl Database {
             generation: AtomicU64::new(0),
             health: Mutex::default(),
             outage: Arc::default(),
+            is_watched: AtomicBool::new(false),
             me: me.clone(),
             logged: Mutex::default(),
             runtime: Some(runtime),
@@ -144,6 +149,9 @@ impl Database {
         let begun = Instant::now();
         loop {
             let returned = self.returned.notified();
+            tokio::pin!(returned);
+            // From here on none is missed.
+            returned.as_mut().enable();
             if let Some(lent) = self.take_free() {
                 return Ok(lent);
             }
@@ -189,21 +197,28 @@ impl Database {
         self.returned.notify_one();
     }
 
-    /// Whether the database has just refused a connection, and there are others.
+    /// Whether the database has just given no connection, and there are others.
     fn is_crowded(&self) -> bool {
         let crowded = *self.crowded.lock();
-        crowded.is_some_and(|at| at.elapsed() < CROWDED_FOR) && self.open.load(Ordering::SeqCst) > 0
+        crowded.is_some_and(|at| at.elapsed() < CROWDED_FOR) && self.has_open()
+    }
+
+    fn has_open(&self) -> bool {
+        self.open.load(Ordering::SeqCst) > 0
     }
 
     /// Opens a connection. A database that has just begun to fail, as in a restart, is waited for;
     /// one that has failed for longer is tried from time to time, by one caller.
     pub(super) async fn connect(&self) -> Result<(Connection, u64), Fault> {
+        let begun = Instant::now();
         loop {
             let fault = match self.try_connect().await {
                 Ok(opened) => return Ok(opened),
                 Err(fault) => fault,
             };
-            if self.fails_since().elapsed() >= self.url.deadline || !is_passing(&fault) {
+            // Others may use connections that work, so that it fails again and again since a moment.
+            let longest = begun.elapsed().max(self.fails_since().elapsed());
+            if longest >= self.url.deadline || !is_passing(&fault) {
                 return Err(fault);
             }
             tokio::time::sleep(PAUSE).await;
@@ -211,16 +226,19 @@ impl Database {
     }
 
     async fn try_connect(&self) -> Result<(Connection, u64), Fault> {
-        self.take_turn()?;
-        match self.open().await {
+        let opened = match self.take_turn() {
+            Ok(()) => self.open().await,
+            Err(fault) => Err(fault),
+        };
+        match opened {
             Ok(opened) => {
                 if self.needs() != Some(Needs::Commit) {
                     self.note_success();
                 }
                 Ok(opened)
             }
-            // The connections that are open do the work.
-            Err(Fault::Crowded(cause)) if self.open.load(Ordering::SeqCst) > 0 => {
+            // The connections that are in use show whether the database works.
+            Err(Fault::Crowded(cause) | Fault::Lost(cause)) if self.has_open() => {
                 *self.crowded.lock() = Some(Instant::now());
                 Err(Fault::Crowded(cause))
             }
@@ -242,29 +260,58 @@ impl Database {
     /// Looks from time to time whether the database is back.
     fn watch(database: Weak<Self>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
+            let mut pause = WATCH_PAUSE;
             loop {
-                tokio::time::sleep(WATCH_PAUSE).await;
+                tokio::time::sleep(pause).await;
                 let Some(database) = database.upgrade() else {
                     return;
                 };
-                if !database.outage.load(Ordering::SeqCst) {
+                if database.is_watch_over() {
                     return;
                 }
-                let Ok((connection, generation)) = database.try_connect().await else {
-                    continue;
+                // What the database says is in its log, too.
+                pause = match database.try_out().await {
+                    Err(Fault::Refused(_)) => REFUSED_PAUSE,
+                    _ => WATCH_PAUSE,
                 };
-                if database.needs() == Some(Needs::Commit) {
-                    drop(database.wait_for_commit(&connection, generation).await);
-                }
-                connection.cut();
             }
         })
     }
 
+    /// Whether the outage has ended. The watch ends with it, and the next outage has another one.
+    fn is_watch_over(&self) -> bool {
+        let _health = self.health.lock();
+        let is_over = !self.outage.load(Ordering::SeqCst);
+        if is_over {
+            self.is_watched.store(false, Ordering::SeqCst);
+        }
+        is_over
+    }
+
+    /// Does on a new connection what shows whether the database works.
+    async fn try_out(&self) -> Result<(), Fault> {
+        let (connection, _) = match self.try_connect().await {
+            // Those that nobody uses may be all that the database gives.
+            Err(fault @ Fault::Crowded(_)) => {
+                let free = std::mem::take(&mut *self.free.lock());
+                free.into_iter().for_each(|lent| lent.connection.cut());
+                return Err(fault);
+            }
+            opened => opened?,
+        };
+        let tried = match self.needs() {
+            Some(Needs::Commit) => self.wait_for_commit(&connection).await,
+            _ => Ok(()),
+        };
+        connection.cut();
+        tried
+    }
+
     /// Commits a change that changes nothing, and waits for the confirmation for as long as the same
-    /// database lets others connect. The database keeps each commit that waits for a standby, with
-    /// its connection, so no second one is begun while this one may still succeed.
-    async fn wait_for_commit(&self, connection: &Connection, generation: u64) -> Result<(), Fault> {
+    /// database answers. The database keeps each commit that waits for a standby, with its
+    /// connection, so no second one is begun while this one may still succeed.
+    async fn wait_for_commit(&self, connection: &Connection) -> Result<(), Fault> {
+        let waited_for = connection.identity().await?;
         let commit = connection.probe(COMMIT_TIME_MAX);
         tokio::pin!(commit);
         loop {
@@ -272,23 +319,24 @@ impl Database {
                 committed = &mut commit => {
                     match &committed {
                         Ok(()) => self.note_success(),
-                        Err(fault) => self.note_fault(fault, Needs::Commit),
+                        Err(fault) if self.out().is_some() => self.note_fault(fault, Needs::Commit),
+                        Err(_) => {}
                     }
                     return committed;
                 }
                 () = tokio::time::sleep(self.url.deadline) => {}
             }
-            let found = match self.try_connect().await {
-                Ok((other, found)) => {
+            // Where nobody answers, nobody is missed. Another one may answer in its place.
+            let answers = match self.open().await {
+                Ok((other, _)) => {
+                    let answers = other.identity().await;
                     other.cut();
-                    found
+                    answers
                 }
-                // Those that wait for the standby may take them all.
-                Err(Fault::Crowded(_)) => continue,
-                Err(fault) => return Err(fault),
+                Err(fault) => Err(fault),
             };
-            if found != generation {
-                return Err(Fault::Lost("another host accepts writes".to_owned()));
+            if self.out().is_none() || answers.is_ok_and(|answers| answers != waited_for) {
+                return Err(Fault::Lost("another database answers".to_owned()));
             }
         }
     }
@@ -317,8 +365,8 @@ impl Database {
 
     /// The database did what it was asked.
     pub(super) fn note_success(&self) {
-        self.outage.store(false, Ordering::SeqCst);
         let mut health = self.health.lock();
+        self.outage.store(false, Ordering::SeqCst);
         if let Health::Fails {
             since, is_logged, ..
         } = &*health
@@ -361,16 +409,22 @@ impl Database {
                 cause: old,
                 needs: before,
                 since,
-                ..
+                is_logged,
             } => {
                 *tried = now;
+                if !*is_logged {
+                    *is_logged = self.log(cause, now);
+                }
                 old.clone_from(cause);
                 if needs == Needs::Commit {
                     *before = needs;
                 }
                 let is_out = now.duration_since(*since) >= OUTAGE_AFTER;
-                if is_out && !self.outage.swap(true, Ordering::SeqCst) {
-                    self.handle().spawn(Self::watch(self.me.clone()));
+                if is_out {
+                    self.outage.store(true, Ordering::SeqCst);
+                    if !self.is_watched.swap(true, Ordering::SeqCst) {
+                        self.handle().spawn(Self::watch(self.me.clone()));
+                    }
                 }
             }
         }
@@ -477,7 +531,8 @@ impl Line {
                 self.database.note_success();
                 self.give_back();
             }
-            Err(fault @ (Fault::Unknown(_) | Fault::Refused(_))) => self.note(fault, Needs::Commit),
+            // It had a connection, which was not enough.
+            Err(fault) if self.lent.is_some() => self.note(fault, Needs::Commit),
             Err(fault) => self.note(fault, Needs::Connection),
         }
     }
@@ -487,6 +542,8 @@ impl Line {
     pub(super) fn note_read<T>(&mut self, result: &Result<T, Fault>) {
         match result {
             Ok(_) => self.give_back(),
+            // It got no answer on a connection that was good.
+            Err(fault @ Fault::Unknown(_)) => self.note(fault, Needs::Commit),
             Err(fault) => self.note(fault, Needs::Connection),
         }
     }
@@ -502,7 +559,7 @@ impl Line {
         }
     }
 
-    fn give_back(&mut self) {
+    pub(super) fn give_back(&mut self) {
         if let Some(lent) = self.lent.take() {
             self.database.give_back(lent);
         }

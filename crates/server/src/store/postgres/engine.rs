@@ -49,6 +49,7 @@ impl Postgres {
                 store: url.to_string(),
             });
         }
+        opened.line.give_back();
         Ok(opened)
     }
 

@@ -125,7 +125,7 @@ impl PostgresInspector {
             }
         }
         // One statement sees the accounts and the totals at the same moment.
-        let sql = "SELECT (SELECT count(*) FROM passmate.account) = sum(accounts)
+        let sql = "SELECT (SELECT count(*) FROM passmate.account)::numeric = sum(accounts)
                 AND (SELECT coalesce(sum(btoken_len), 0) FROM passmate.account) = sum(btoken_bytes)
             FROM passmate.totals";
         if get(&self.connection.one(sql, &[]).await?, 0)? {
@@ -223,7 +223,7 @@ impl Inspector for PostgresInspector {
 
     fn size(&self) -> Result<Option<u64>, StoreError> {
         self.look(async {
-            let sql = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+            let sql = "SELECT coalesce(sum(pg_catalog.pg_total_relation_size(c.oid::regclass)), 0)::bigint
                  FROM pg_catalog.pg_class AS c
                  JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
                  WHERE n.nspname = 'passmate' AND c.relkind = 'r'";

@@ -11,7 +11,7 @@ use super::error::Fault;
 use super::inspector::{PostgresInspector, UNUSED, unsigned};
 use super::reader::array;
 use super::url::PostgresUrl;
-use super::{audit, invited};
+use super::{audit, intake, invited};
 use crate::clock::{day_of, utc};
 use crate::store::{
     Access, Account, Action, Actor, AuthHash, Checksum, ForeignAccount, Inspector, Invite, Opening,
@@ -85,8 +85,20 @@ impl Changed<bool> {
 impl PostgresOperator {
     /// Opens an existing store.
     pub(in crate::store) fn open(url: &PostgresUrl, actor: Actor) -> Result<Self, StoreError> {
+        let inspector = PostgresInspector::open(url)?;
+        let unfinished = intake::is_unfinished(&inspector.connection);
+        // What an operator writes would be replaced with everything else.
+        if inspector
+            .database
+            .wait(unfinished)
+            .map_err(Fault::of_read)?
+        {
+            return Err(StoreError::Unfinished {
+                store: url.to_string(),
+            });
+        }
         Ok(Self {
-            inspector: PostgresInspector::open(url)?,
+            inspector,
             actor,
             import: (Sum::default(), None),
         })
