@@ -12,6 +12,10 @@ pub(crate) fn time_to(command: &Command, text: &str) -> anyhow::Result<Duration>
     let mut builder = CommandBuilder::new(command.get_program());
     builder.args(command.get_args());
     builder.env_clear();
+    // A program without a folder is looked for there.
+    if let Some(path) = std::env::var_os("PATH") {
+        builder.env("PATH", path);
+    }
     for (name, value) in command.get_envs() {
         if let Some(value) = value {
             builder.env(name, value);

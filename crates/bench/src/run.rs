@@ -6,6 +6,7 @@ mod server_cost;
 
 use std::fs;
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,18 @@ impl Plan<'_> {
         size: usize,
         accounts: u64,
     ) -> anyhow::Result<Done> {
+        self.load_of(server, kind, clients, size, 0..accounts)
+    }
+
+    /// [`load`](Self::load) with these accounts, which nobody else may use meanwhile.
+    fn load_of(
+        &self,
+        server: &Server,
+        kind: Kind,
+        clients: u64,
+        size: usize,
+        accounts: Range<u64>,
+    ) -> anyhow::Result<Done> {
         let ca = self.dir.join(format!("ca-{}.pem", server.address.port()));
         fs::write(&ca, &server.pem)?;
         let args = load::Args {
@@ -153,8 +166,8 @@ impl Plan<'_> {
             clients,
             time: self.time,
             size,
-            accounts,
-            first_account: 0,
+            accounts: accounts.end - accounts.start,
+            first_account: accounts.start,
         };
         let done = load::generate(&args)?;
         // The end of the run may interrupt one exchange in a thousand.

@@ -24,7 +24,8 @@ fn a_short_run_has_every_figure_and_every_plot() {
     let table = String::from_utf8(output.stdout).unwrap();
     let all: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
     let figures = all["figures"].as_array().unwrap();
-    for number in 1..=16 {
+    // The first build is measured alone.
+    for number in (1..=23).filter(|number| *number != 17) {
         let of_number = |figure: &&serde_json::Value| figure["id"] == number.to_string().as_str();
         let samples: usize = figures
             .iter()

@@ -150,9 +150,13 @@ impl Plan<'_> {
         let before = spent()?;
         let clients = CLIENTS / nodes.len() as u64;
         let done = thread::scope(|scope| {
-            let loads: Vec<_> = nodes
-                .iter()
-                .map(|node| scope.spawn(|| self.load(node, kind, clients, len, ACCOUNTS)))
+            let share = ACCOUNTS / nodes.len() as u64;
+            let loads: Vec<_> = (0..)
+                .zip(nodes)
+                .map(|(place, node)| {
+                    let accounts = place * share..(place + 1) * share;
+                    scope.spawn(move || self.load_of(node, kind, clients, len, accounts))
+                })
                 .collect();
             let ended = loads.into_iter().map(|load| load.join());
             ended
