@@ -120,11 +120,11 @@ mod tests {
         let meanwhile = thread::scope(|scope| {
             let progress = &progress;
             scope.spawn(move || show("reading the file", progress, stopped, quiet, target));
-            let is_shown = |_: &u32| !term.contents().is_empty();
             let wait = |_: &u32| thread::sleep(Duration::from_millis(20));
-            (0..200).inspect(wait).find(is_shown);
+            let mut looks = (0..200).inspect(wait).map(|_| term.contents());
+            let shown = looks.find(|text| !text.is_empty());
             drop(stop);
-            term.contents()
+            shown.unwrap_or_default()
         });
         (meanwhile, term.contents())
     }
