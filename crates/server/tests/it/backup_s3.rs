@@ -372,6 +372,14 @@ fn rotation_in_an_object_store_removes_only_old_backups() {
         "has 0 accounts, and the newest earlier backup has 1",
     );
     assert_eq!(store.objects().len(), left.len() + others.len() + 1);
+    // One is in an archive, from which nobody reads. It stays, and the others go.
+    store.fault("answer GET nightly.2020-01-04 403 InvalidObjectState");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    failed(&run(&words), 22, "InvalidObjectState");
+    let mut left = store.objects();
+    left.retain(|key| key.starts_with("a/nightly.20") && !others.contains(&key.as_str()));
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(left[0], "a/nightly.2020-01-04T000000Z");
     store.fault("answer DELETE nightly 403 AccessDenied");
     std::thread::sleep(std::time::Duration::from_millis(1100));
     let refused = run(&words);
