@@ -610,5 +610,6 @@ fn a_cluster_comes_back_with_its_database() {
     let log = program.log();
     let [failures, ends] =
         ["database cannot be used", "database works again"].map(|part| log.matches(part).count());
-    assert!(failures >= 1 && failures == ends, "{log}");
+    // PgBouncer lets what is asked wait, so the server itself may never notice.
+    assert_eq!(failures, ends, "{log}");
 }

@@ -121,6 +121,9 @@ impl Intake for PostgresIntake {
     fn begin(&mut self) -> Result<(), StoreError> {
         let is_taken = Cell::new(false);
         let begun = self.transact(async |connection| {
+            // In the order of `transact_marked`: the mark of an earlier transfer, and then the tables.
+            let mark = "SELECT 1 FROM passmate.property WHERE name = 'unfinished' FOR UPDATE";
+            connection.query(mark, &[]).await?;
             // No server makes an account between the look and the mark.
             let lock = "LOCK TABLE passmate.account, passmate.totals IN SHARE ROW EXCLUSIVE MODE";
             connection.batch(lock).await?;
