@@ -21,10 +21,12 @@ mod connection;
 mod database;
 mod engine;
 mod error;
+mod health;
 mod inspector;
 mod intake;
 mod invited;
 mod operator;
+mod pool;
 mod reader;
 mod schema;
 #[cfg(test)]

@@ -6,16 +6,13 @@ use std::collections::{HashMap, HashSet};
 use passmate_proto::AccountNumber;
 use tokio_postgres::types::Type;
 
-use super::connection::{Connection, Param, get};
+use super::connection::{Connection, Param, SLOT, get};
 use super::error::Fault;
 use super::{audit, invited};
 use crate::clock::day_of;
 use crate::store::{
     Admission, AuthHash, Btoken, Change, Created, Deleted, EngineError, Outcome, Replaced,
 };
-
-/// The slot of the totals that a session changes.
-pub(super) const SLOT: &str = "slot = pg_backend_pid() % 64";
 
 /// Replaces btokens. The rows are locked in the order of their numbers, so that two batches never
 /// wait for each other. A row that was changed since is looked at again when its lock is free: the

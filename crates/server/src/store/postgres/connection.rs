@@ -11,7 +11,6 @@ use tokio_postgres::error::Severity;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row};
 
-use super::batch::SLOT;
 use super::error::{Fault, describe, is_crowded, is_denied};
 use super::tls::MakeTls;
 use super::url::{Durability, PostgresUrl};
@@ -22,6 +21,9 @@ const SLOW_TIME_MAX: Duration = Duration::from_secs(3600);
 
 /// The time for a statement of an operator, who can interrupt it.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The slot of the totals that a session changes.
+pub(super) const SLOT: &str = "slot = pg_backend_pid() % 64";
 
 /// A parameter of a statement.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);

@@ -183,7 +183,7 @@ impl Engine for Postgres {
     }
 
     fn outage(&self) -> Option<Arc<AtomicBool>> {
-        Some(Arc::clone(&self.line.database.outage))
+        Some(self.line.database.health.outage())
     }
 
     fn batch_len_max(&self) -> usize {
@@ -195,7 +195,7 @@ impl Engine for Postgres {
             return Ok(Vec::new());
         }
         let database = Arc::clone(&self.line.database);
-        if let Some(cause) = database.out() {
+        if let Some(cause) = database.health.out() {
             return Err(EngineError::Unavailable(cause));
         }
         database.wait(self.commit_and_settle(changes))
