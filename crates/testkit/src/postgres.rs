@@ -172,6 +172,17 @@ fn sql(folder: &Path, database: &str, text: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Runs a file of SQL as `psql` does.
+fn sql_of_file(folder: &Path, database: &str, file: &Path) {
+    let mut psql = Command::new("psql");
+    psql.env_clear().env("PATH", "/usr/bin:/bin");
+    psql.args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d"]);
+    psql.args([database, "-p", &port(folder), "-h"]).arg(folder);
+    let done = psql.arg("-f").arg(file).stdin(Stdio::null()).output();
+    let done = done.unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
 /// The port of the server, which the name of its socket ends with.
 fn port(folder: &Path) -> String {
     let names = fs::read_dir(folder).into_iter().flatten();
@@ -381,6 +392,20 @@ impl Cluster {
 
     /// A standby of this cluster. From now on a commit waits until the standby has it.
     pub fn standby(&self) -> Self {
+        let standby = self.copy(&["--write-recovery-conf"]);
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("SELECT pg_reload_conf()");
+        let state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        until("the standby follows", || self.sql(state) == "1");
+        standby
+    }
+
+    /// Another cluster, which was restored from a backup that `pg_basebackup` made.
+    pub fn copy_by_base_backup(&self) -> Self {
+        self.copy(&[])
+    }
+
+    fn copy(&self, how: &[&str]) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("pg-")
             .tempdir_in("/tmp")
@@ -390,30 +415,32 @@ impl Cluster {
         let folder = dir.path().join("cluster");
         make_folder(&folder);
         let mut copy = unprivileged(&program("pg_basebackup"));
-        copy.args([
-            "-U",
-            "postgres",
-            "--write-recovery-conf",
-            "--checkpoint=fast",
-            "-h",
-        ]);
+        copy.args(["-U", "postgres", "--checkpoint=fast", "-h"]);
         copy.arg(self.folder())
+            .args(how)
             .args(["--no-sync", "-D"])
             .arg(folder.join("data"));
         let copied = copy.output().unwrap();
         assert!(copied.status.success(), "{copied:?}");
         let server = start_server(&folder, &self.more);
-        let standby = Self {
+        let copy = Self {
             dir,
             more: self.more.clone(),
             server,
         };
-        standby.wait();
-        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'");
-        self.sql("SELECT pg_reload_conf()");
-        let state = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
-        until("the standby follows", || self.sql(state) == "1");
-        standby
+        copy.wait();
+        copy
+    }
+
+    /// Copies what servers keep in one database into another, by `pg_dump` and `psql`.
+    pub fn copy_by_dump(&self, from: &str, to: &str) {
+        let mut dump = unprivileged(&program("pg_dump"));
+        dump.args(["-U", "postgres", "--schema=passmate", "-h"]);
+        let dumped = dump.arg(self.folder()).arg(from).output().unwrap();
+        assert!(dumped.status.success(), "{dumped:?}");
+        let file = self.dir.path().join("dump");
+        fs::write(&file, dumped.stdout).unwrap();
+        sql_of_file(&self.folder(), to, &file);
     }
 
     /// Makes a standby the primary. It waits for no standby of its own.

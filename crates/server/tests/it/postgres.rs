@@ -582,6 +582,32 @@ fn a_backup_of_postgres_is_restored_into_either_engine() {
 }
 
 #[test]
+fn what_postgres_itself_backs_up_is_a_whole_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new();
+    let program = serve(&dir, &cluster, 5);
+    let account = Account::new(&program);
+    assert!(account.update(&program));
+    cluster.sql_of("postgres", "CREATE DATABASE dumped");
+    cluster.copy_by_dump("passmate", "dumped");
+    // Neither has what comes later.
+    let based = cluster.copy_by_base_backup();
+    assert!(account.update(&program));
+    account.confirmed.store(1, Ordering::SeqCst);
+    program.stop();
+    let dumped = cluster.url().replace("/passmate", "/dumped");
+    for store in [dumped, based.url()] {
+        let verified = operate(dir.path(), &["verify", "--store", &store]);
+        assert!(ok(verified).contains("1 accounts"));
+        let program = start(dir.path(), &["--store", &store]);
+        assert_eq!(account.check(&program.fetch(account.number).unwrap()), 1);
+        assert!(account.update(&program));
+        account.confirmed.store(1, Ordering::SeqCst);
+        program.stop();
+    }
+}
+
+#[test]
 fn page_and_check_claim_nothing_about_a_disk_that_is_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::new();
