@@ -70,6 +70,10 @@ impl Daily {
             home,
             agent,
         };
+        // On a terminal, a command would start an agent, which the next ones would find.
+        daily
+            .home
+            .passmate(&["config", "set", "agent.start", "false"])?;
         // What follows is refused or asked for unless the vault is open in the agent.
         timed(&mut daily.home.command("agent", &["unlock"])?)?;
         let show = daily.home.command("agent", &["show", PATH, "password"])?;
