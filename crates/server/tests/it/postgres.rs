@@ -73,6 +73,40 @@ impl Account {
     }
 }
 
+/// Updates all accounts again and again while something happens. It begins when many updates were
+/// confirmed, and can wait until many more were.
+fn under_load(program: &Program, accounts: &[Account], happens: impl FnOnce(&dyn Fn())) {
+    let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        for account in accounts {
+            let (count, is_over) = (&count, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    let is_confirmed = account.update(program);
+                    count.fetch_add(u64::from(is_confirmed), Ordering::SeqCst);
+                }
+            });
+        }
+        let more = || {
+            let wanted = count.load(Ordering::SeqCst) + 60;
+            let is_enough = || count.load(Ordering::SeqCst) >= wanted;
+            until("updates are confirmed", is_enough);
+        };
+        more();
+        happens(&more);
+        is_over.store(true, Ordering::SeqCst);
+    });
+}
+
+/// The address of the database for a role that may have a few connections only.
+fn limited(cluster: &Cluster) -> String {
+    cluster.sql(
+        "CREATE ROLE limited LOGIN CONNECTION LIMIT 4; \
+         GRANT CREATE ON DATABASE passmate TO limited",
+    );
+    cluster.url().replace("postgres@", "limited@")
+}
+
 /// The answer about readiness.
 fn readiness(program: &Program) -> String {
     get(program, "/health/ready")
@@ -104,30 +138,12 @@ fn nothing_confirmed_is_lost_when_the_database_is_killed_under_load() {
     let mut cluster = Cluster::new();
     let program = serve(&dir, &cluster, 2);
     let accounts: Vec<Account> = (0..CLIENTS).map(|_| Account::new(&program)).collect();
-    let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-    thread::scope(|scope| {
-        for account in &accounts {
-            let (program, count, is_over) = (&program, &count, &is_over);
-            scope.spawn(move || {
-                while !is_over.load(Ordering::SeqCst) {
-                    let is_confirmed = account.update(program);
-                    count.fetch_add(u64::from(is_confirmed), Ordering::SeqCst);
-                }
-            });
-        }
-        let more = || {
-            let wanted = count.load(Ordering::SeqCst) + 60;
-            until("updates are confirmed", || {
-                count.load(Ordering::SeqCst) >= wanted
-            });
-        };
-        more();
+    under_load(&program, &accounts, |more| {
         for _ in 0..KILLS {
             cluster.kill();
             cluster.start();
             more();
         }
-        is_over.store(true, Ordering::SeqCst);
     });
     for account in &accounts {
         let stored = account.check(&program.fetch(account.number).unwrap());
@@ -159,29 +175,12 @@ fn check_failover(end: impl FnOnce(&mut Cluster), come_back: impl FnOnce(&mut Cl
     let store = format!("{}?deadline=1", primary.url_with(&standby));
     let program = start(dir.path(), &["--store", &store]);
     let accounts: Vec<Account> = (0..CLIENTS).map(|_| Account::new(&program)).collect();
-    let (count, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-    thread::scope(|scope| {
-        for account in &accounts {
-            let (program, count, is_over) = (&program, &count, &is_over);
-            scope.spawn(move || {
-                while !is_over.load(Ordering::SeqCst) {
-                    let is_confirmed = account.update(program);
-                    count.fetch_add(u64::from(is_confirmed), Ordering::SeqCst);
-                }
-            });
-        }
-        let more = || {
-            let wanted = count.load(Ordering::SeqCst) + 60;
-            let is_enough = || count.load(Ordering::SeqCst) >= wanted;
-            until("updates are confirmed", is_enough);
-        };
-        more();
+    under_load(&program, &accounts, |more| {
         end(&mut primary);
         standby.promote();
         more();
         come_back(&mut primary);
         more();
-        is_over.store(true, Ordering::SeqCst);
     });
     for account in &accounts {
         account.check(&program.fetch(account.number).unwrap());
@@ -369,12 +368,7 @@ fn an_outage_ends_where_no_more_connections_are_given() {
     const CLIENTS: usize = 8;
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::new();
-    cluster.sql(
-        "CREATE ROLE limited LOGIN CONNECTION LIMIT 4; \
-         GRANT CREATE ON DATABASE passmate TO limited",
-    );
-    let store = cluster.url().replace("postgres@", "limited@");
-    let program = start(dir.path(), &["--store", &store]);
+    let program = start(dir.path(), &["--store", &limited(&cluster)]);
     let accounts: Vec<Account> = (0..CLIENTS).map(|_| Account::new(&program)).collect();
     let used = || cluster.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'limited'");
     until("all connections are in use", || {
@@ -413,9 +407,7 @@ fn fewer_connections_than_wanted_are_enough() {
     const UPDATES: usize = 10;
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::new();
-    cluster.sql("CREATE ROLE limited LOGIN CONNECTION LIMIT 4; GRANT CREATE ON DATABASE passmate TO limited");
-    let store = cluster.url().replace("postgres@", "limited@");
-    let program = start(dir.path(), &["--store", &store]);
+    let program = start(dir.path(), &["--store", &limited(&cluster)]);
     let accounts: Vec<Account> = (0..CLIENTS).map(|_| Account::new(&program)).collect();
     thread::scope(|scope| {
         for account in &accounts {
