@@ -8,7 +8,7 @@ use passmate_testkit::postgres::{Bouncer, Cluster, Database};
 use super::*;
 use crate::store::{
     Admission, AuthHash, Btoken, Change, Created, Engine, Inspector, Operator, Outcome, Reader,
-    StoreError, StoreUrl, operator_suite, suite,
+    Replaced, Revision, StoreError, StoreUrl, operator_suite, suite,
 };
 
 fn url(text: &str) -> PostgresUrl {
@@ -163,6 +163,49 @@ fn a_database_that_loses_what_it_confirms_is_refused() {
     let cluster = Cluster::with(&["--fsync=off"]);
     let error = refused(&url(&cluster.url())).to_string();
     assert!(error.contains("fsync is off"), "{error}");
+}
+
+/// Before PostgreSQL 15, everybody may define operators and functions in the schema `public`, and the
+/// best match of types decides between them and those of the system.
+#[test]
+fn nothing_that_others_define_is_called() {
+    let database = Database::new();
+    let place = url(&database.url());
+    let mut engine = Postgres::open(&place).unwrap();
+    for (name, left, right) in [("<>", "numeric", "integer"), ("=", "bigint", "numeric")] {
+        database.sql(&format!(
+            "CREATE FUNCTION public.trap({left}, {right}) RETURNS boolean LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'a trap'; END $$; \
+             CREATE OPERATOR public.{name} \
+             (leftarg = {left}, rightarg = {right}, function = public.trap)"
+        ));
+    }
+    database.sql(
+        "CREATE FUNCTION public.pg_total_relation_size(oid) RETURNS bigint LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'a trap'; END $$",
+    );
+    assert_eq!(
+        engine.commit(&[create(1, b"a", Admission::Anyone)]),
+        Ok(vec![made(1)])
+    );
+    let replace = Change::ReplaceIf {
+        account: number(1),
+        expected: Revision::of(b"a"),
+        btoken: Btoken::of(b"longer".to_vec()),
+        at: 2,
+    };
+    assert_eq!(
+        engine.commit(&[replace]),
+        Ok(vec![Outcome::Replaced(Replaced::Done(()))])
+    );
+    let inspector = PostgresInspector::open(&place).unwrap();
+    assert!(inspector.size().unwrap().is_some());
+    let mut findings = Vec::new();
+    let sum = inspector
+        .check(&mut |finding| findings.push(finding))
+        .unwrap();
+    assert_eq!(sum.accounts, 1);
+    assert_eq!(findings, Vec::<String>::new());
 }
 
 #[test]
