@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use getrandom::SysRng;
 use passmate_sync::{Admitted, Replica, SaveError};
 use passmate_vault::format::container::{ContainerError, ContainerKey, Params, open_container};
-use passmate_vault::format::{Version, decode_vault_file, encode_btoken, encode_v3};
+use passmate_vault::format::{Version, decode_vault_file, encode_v3};
 use passmate_vault::history::undo::{Retraced, Step};
 use passmate_vault::merge::MergeSummary;
 use passmate_vault::record::make_record_id;
@@ -34,7 +34,6 @@ use passmate_vault::{
     Vault,
 };
 use rand_core::UnwrapErr;
-use sha2::{Digest, Sha256};
 
 pub use error::SessionError;
 pub use location::VaultLocation;
@@ -105,10 +104,9 @@ impl FileLook {
 /// The content of a file, to detect changes of the file and of the session, and to return to it.
 #[derive(Debug, Clone)]
 struct Stored {
-    container: [u8; 32],
-    plaintext: [u8; 32],
+    /// The file, byte for byte; `None` if it was removed.
+    container: Option<Arc<Vec<u8>>>,
     document: Arc<Document>,
-    records: RecordsDigest,
 }
 
 /// What was written, and under which passphrase.
@@ -118,31 +116,24 @@ struct Written {
     stored: Stored,
 }
 
-/// Detects changed records. A vault only grows, so the number of changes is enough, unless its
-/// history was truncated or a change was purged.
-type RecordsDigest = (usize, Option<[u8; 32]>);
-
-fn digest_records(vault: &Vault) -> RecordsDigest {
-    let only_grows = vault.history_since().is_none() && vault.purged_count() == 0;
-    let hashed = (!only_grows)
-        .then(|| encode_btoken(vault).ok())
-        .flatten()
-        .map(|plaintext| hash(&plaintext));
-    (vault.change_count(), hashed)
-}
-
-fn hash(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
 impl Stored {
-    fn new(container: &[u8], plaintext: &[u8], document: &Document) -> Self {
+    fn new(container: Vec<u8>, document: &Document) -> Self {
         Self {
-            container: hash(container),
-            plaintext: hash(plaintext),
+            container: Some(Arc::new(container)),
             document: Arc::new(document.clone()),
-            records: digest_records(&document.vault),
         }
+    }
+
+    /// Whether this is the content of a file.
+    fn is_in(&self, file: &[u8]) -> bool {
+        let container = self.container.as_ref();
+        container.is_some_and(|container| ***container == *file)
+    }
+
+    /// Whether this is stored, and says the same as a document. Each document has one form in which
+    /// it is written, so equal documents need not be written again.
+    fn has(&self, document: &Document) -> bool {
+        self.container.is_some() && *self.document == *document
     }
 }
 
@@ -168,7 +159,7 @@ impl Session {
         let container = location.seal(&plaintext, &passphrase)?;
         disk::overwrite(&*location.disk, &lock, &location.path, &container)
             .map_err(location.io("write"))?;
-        let stored = Stored::new(&container, &plaintext, &document);
+        let stored = Stored::new(container, &document);
         Ok(Self {
             location,
             passphrase,
@@ -211,7 +202,8 @@ impl Session {
             OpenFor::Reading => None,
             OpenFor::Changing => EarlyKey::begin_beside_opening(&passphrase, location.params),
         };
-        let (document, stored, passphrase) = decode(&location, &container, &passphrase)?;
+        let (document, passphrase) = open_document(&location, &container, &passphrase)?;
+        let stored = Stored::new(container, &document);
         Ok(Self {
             location,
             passphrase,
@@ -248,9 +240,11 @@ impl Session {
     /// Replaces this session by a fork that has saved since, unless this one has: its next
     /// [`refresh`](Self::refresh) has less to do then. What was not saved is lost.
     pub fn take_over(&mut self, fork: Self) {
-        let is_newer = |container: &[u8]| hash(container) == fork.stored.container;
         if fork.passphrase == self.passphrase
-            && self.location.read().is_ok_and(|file| is_newer(&file))
+            && self
+                .location
+                .read()
+                .is_ok_and(|file| fork.stored.is_in(&file))
         {
             self.document = fork.document;
             self.stored = fork.stored;
@@ -465,7 +459,7 @@ impl Session {
             Err(SessionError::NotFound { .. }) => return Ok(()),
             read => read?,
         };
-        if hash(&container) != self.stored.container {
+        if !self.stored.is_in(&container) {
             let (document, stored) = match self.document.version {
                 Version::V3 => {
                     let Merged {
@@ -481,7 +475,7 @@ impl Session {
                     let plaintext = self.open_again(&container)?;
                     self.location.keep_cost_of(&container);
                     let document = decode_vault_file(&plaintext).map_err(self.location.codec())?;
-                    let stored = Stored::new(&container, &plaintext, &document);
+                    let stored = Stored::new(container, &document);
                     (document, stored)
                 }
             };
@@ -551,19 +545,6 @@ fn open_document(
         .map_err(location.container())?;
     let document = decode_vault_file(&plaintext).map_err(location.codec())?;
     Ok((document, passphrase))
-}
-
-fn decode(
-    location: &VaultLocation,
-    container: &[u8],
-    passphrase: &Passphrase,
-) -> Result<(Document, Stored, Passphrase), SessionError> {
-    let (document, passphrase) = open_document(location, container, passphrase)?;
-    // Equal documents are written as equal bytes, so the bytes that we would write tell whether
-    // anything changed.
-    let canonical = encode_v3(&document)?;
-    let stored = Stored::new(container, &canonical, &document);
-    Ok((document, stored, passphrase))
 }
 
 impl Replica for Session {

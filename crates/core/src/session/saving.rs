@@ -12,7 +12,7 @@ use passmate_vault::{Account, Baseline, Document, SharedFolder};
 use rand_core::UnwrapErr;
 use zeroize::Zeroizing;
 
-use super::{Session, SessionError, Stored, VaultLocation, Written, digest_records, hash};
+use super::{Session, SessionError, Stored, VaultLocation, Written};
 use crate::disk::{self, Lock, folder_of, previous_of};
 
 impl Session {
@@ -136,9 +136,8 @@ impl Session {
 
     pub(super) fn try_save(&mut self, kind: SaveKind) -> Result<(), SessionError> {
         self.archive()?;
-        let plaintext = encode_v3(&self.document)?;
-        let is_changed = hash(&plaintext) != self.stored.plaintext;
-        if !is_changed && hash(&self.location.read()?) == self.stored.container {
+        let is_changed = !self.stored.has(&self.document);
+        if !is_changed && self.stored.is_in(&self.location.read()?) {
             return Ok(());
         }
         // Nobody else should wait for the derivation of a key.
@@ -152,17 +151,17 @@ impl Session {
         };
         let merged = self.merged_with_file()?;
         self.location.params = merged.params;
-        let plaintext = encode_v3(&merged.document)?;
-        if hash(&plaintext) == merged.stored.plaintext {
+        if merged.stored.has(&merged.document) {
             (self.document, self.stored) = (merged.document, merged.stored);
             return Ok(());
         }
+        let plaintext = encode_v3(&merged.document)?;
         // Another program may have made the vault dearer meanwhile.
         let key = match key.filter(|key| key.params() == self.location.params) {
             Some(key) => key,
             None => self.key_for_save()?,
         };
-        let has_new_records = digest_records(&merged.document.vault) != merged.stored.records;
+        let has_new_records = merged.document.vault != merged.stored.document.vault;
         let keeps = match kind {
             SaveKind::New | SaveKind::Continued => {
                 let replaces = kind == SaveKind::New && has_new_records;
@@ -195,7 +194,7 @@ impl Session {
             // The file was removed: the session has the only content.
             Err(SessionError::NotFound { .. }) => {
                 let stored = Stored {
-                    plaintext: [0; 32],
+                    container: None,
                     ..self.stored.clone()
                 };
                 return Ok(Merged {
@@ -206,19 +205,21 @@ impl Session {
             }
             read => read?,
         };
-        if hash(&container) == self.stored.container {
+        if self.stored.is_in(&container) {
             return Ok(Merged {
                 document: self.own_document()?,
                 stored: self.stored.clone(),
                 params: self.location.params,
             });
         }
+        let mut location = self.location.clone();
+        location.keep_cost_of(&container);
         let (theirs, stored) = match self.written_as(&container) {
             Some(stored) => (Document::clone(&stored.document), stored),
             None => {
                 let plaintext = self.open_again(&container)?;
                 let theirs = decode_vault_file(&plaintext).map_err(self.location.codec())?;
-                let stored = Stored::new(&container, &plaintext, &theirs);
+                let stored = Stored::new(container, &theirs);
                 (theirs, stored)
             }
         };
@@ -246,8 +247,6 @@ impl Session {
         );
         document.log_key = theirs.log_key.or(document.log_key);
         document.undo = UndoLog::merge(&self.stored.document.undo, document.undo, theirs.undo);
-        let mut location = self.location.clone();
-        location.keep_cost_of(&container);
         Ok(Merged {
             document,
             stored,
@@ -294,8 +293,7 @@ impl Session {
     pub(super) fn written_as(&self, container: &[u8]) -> Option<Stored> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let written = written.as_ref()?;
-        let is_it =
-            written.passphrase == self.passphrase && written.stored.container == hash(container);
+        let is_it = written.passphrase == self.passphrase && written.stored.is_in(container);
         is_it.then(|| written.stored.clone())
     }
 
@@ -329,7 +327,7 @@ impl Session {
             }
         };
         written.map_err(self.location.io("write"))?;
-        self.stored = Stored::new(&container, plaintext, &document);
+        self.stored = Stored::new(container, &document);
         self.document = document;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         *written = Some(Written {

@@ -29,10 +29,11 @@ pub(crate) struct Shown {
 /// What somebody computed from the records.
 type Derived = Arc<dyn Any + Send + Sync + UnwindSafe + RefUnwindSafe>;
 
-/// Records by id. Whoever may change one forgets what was computed from them.
+/// Records by id. A clone shares them until one of the two may change one, and whoever may do so
+/// forgets what was computed from them.
 #[derive(Clone, Default)]
 pub(crate) struct RecordMap {
-    map: BTreeMap<RecordId, Record>,
+    map: Arc<BTreeMap<RecordId, Record>>,
     order: OnceLock<Arc<Order>>,
     derived: OnceLock<Derived>,
 }
@@ -69,13 +70,13 @@ impl DerefMut for RecordMap {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.order.take();
         self.derived.take();
-        &mut self.map
+        Arc::make_mut(&mut self.map)
     }
 }
 
 impl PartialEq for RecordMap {
     fn eq(&self, other: &Self) -> bool {
-        self.map == other.map
+        Arc::ptr_eq(&self.map, &other.map) || self.map == other.map
     }
 }
 
@@ -90,7 +91,7 @@ impl fmt::Debug for RecordMap {
 impl FromIterator<(RecordId, Record)> for RecordMap {
     fn from_iter<I: IntoIterator<Item = (RecordId, Record)>>(records: I) -> Self {
         Self {
-            map: records.into_iter().collect(),
+            map: Arc::new(records.into_iter().collect()),
             ..Self::default()
         }
     }
@@ -101,7 +102,7 @@ impl IntoIterator for RecordMap {
     type IntoIter = btree_map::IntoIter<RecordId, Record>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.map.into_iter()
+        Arc::unwrap_or_clone(self.map).into_iter()
     }
 }
 
@@ -120,5 +121,22 @@ impl<'a> IntoIterator for &'a mut RecordMap {
 
     fn into_iter(self) -> Self::IntoIter {
         self.deref_mut().iter_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Vault;
+
+    #[test]
+    fn a_clone_shares_the_records_until_one_changes() {
+        let mut vault = Vault::new();
+        vault.create_record("A".into(), "mail", 100).unwrap();
+        let mut clone = vault.clone();
+        assert!(Arc::ptr_eq(&vault.records.map, &clone.records.map));
+        clone.create_record("B".into(), "shop", 200).unwrap();
+        assert_eq!((vault.records.len(), clone.records.len()), (1, 2));
+        assert_ne!(vault, clone);
     }
 }
