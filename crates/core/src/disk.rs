@@ -35,6 +35,12 @@ pub trait Disk: fmt::Debug {
     /// The system's error.
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>>;
 
+    /// Reads the first `len` bytes of a file of at most `len_max`, or all if it has fewer.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    fn read_begin(&self, path: &Path, len: u64, len_max: u64) -> io::Result<Vec<u8>>;
+
     /// Reads a file of a folder in which others write: as [`read`](Self::read), but a symbolic link
     /// is an error.
     ///
@@ -92,11 +98,15 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn read(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
-        read_regular(path, NONBLOCK, len_max)
+        read_regular(path, NONBLOCK, u64::MAX, len_max)
+    }
+
+    fn read_begin(&self, path: &Path, len: u64, len_max: u64) -> io::Result<Vec<u8>> {
+        read_regular(path, NONBLOCK, len, len_max)
     }
 
     fn read_unlinked(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
-        read_regular(path, NONBLOCK | NOFOLLOW, len_max).map_err(|error| {
+        read_regular(path, NONBLOCK | NOFOLLOW, u64::MAX, len_max).map_err(|error| {
             match error.raw_os_error() {
                 Some(number) if number == LOOP => io::Error::new(
                     io::ErrorKind::InvalidInput,
@@ -142,8 +152,9 @@ impl Disk for RealDisk {
     }
 }
 
-/// Reads a regular file that is opened with these flags.
-fn read_regular(path: &Path, flags: i32, len_max: u64) -> io::Result<Vec<u8>> {
+/// Reads the first `len` bytes of a regular file that is opened with these flags.
+fn read_regular(path: &Path, flags: i32, len: u64, len_max: u64) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "larger than any vault");
     // Reading a pipe would block, so check what was opened first.
     let file = OpenOptions::new()
         .read(true)
@@ -156,14 +167,19 @@ fn read_regular(path: &Path, flags: i32, len_max: u64) -> io::Result<Vec<u8>> {
             "not a regular file",
         ));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(len_max)).unwrap_or(0));
-    file.take(len_max.saturating_add(1))
-        .read_to_end(&mut bytes)?;
+    if metadata.len() > len_max {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(len)).unwrap_or(0));
+    // It may grow meanwhile.
+    let limit = if len < len_max {
+        len
+    } else {
+        len_max.saturating_add(1)
+    };
+    file.take(limit).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).map_or(true, |len| len > len_max) {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            "larger than any vault",
-        ));
+        return Err(too_large());
     }
     Ok(bytes)
 }
@@ -424,6 +440,11 @@ pub(crate) mod tests {
             RealDisk.read(path, len_max)
         }
 
+        fn read_begin(&self, path: &Path, len: u64, len_max: u64) -> io::Result<Vec<u8>> {
+            self.step()?;
+            RealDisk.read_begin(path, len, len_max)
+        }
+
         fn read_unlinked(&self, path: &Path, len_max: u64) -> io::Result<Vec<u8>> {
             self.step()?;
             RealDisk.read_unlinked(path, len_max)
@@ -571,6 +592,12 @@ pub(crate) mod tests {
         let path = dir.path().join("file");
         fs::write(&path, "0123456789").unwrap();
         assert_eq!(RealDisk.read(&path, 10).unwrap(), b"0123456789");
+        assert_eq!(RealDisk.read_begin(&path, 4, 10).unwrap(), b"0123");
+        assert_eq!(RealDisk.read_begin(&path, 20, 10).unwrap(), b"0123456789");
+        assert_eq!(
+            RealDisk.read_begin(&path, 4, 9).unwrap_err().kind(),
+            io::ErrorKind::FileTooLarge
+        );
         assert_eq!(
             RealDisk.read(&path, 9).unwrap_err().kind(),
             io::ErrorKind::FileTooLarge

@@ -8,7 +8,7 @@
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
-use passmate_vault::format::container::{ContainerError, container_params};
+use passmate_vault::format::container::ContainerError;
 use passmate_vault::{Document, Passphrase};
 
 use crate::answer::{Consent, Halt, Need, Question, Reply};
@@ -111,11 +111,7 @@ pub fn open(
 /// # Errors
 /// As [`open`].
 pub fn check(location: &VaultLocation) -> Result<(), Problem> {
-    let check = || {
-        let file = location.file()?;
-        container_params(&file.read()?).map_err(file.container())
-    };
-    match check() {
+    match location.file().and_then(|file| file.read_params()) {
         Ok(_) => Ok(()),
         Err(error) => Err(explain(location, error)),
     }
@@ -150,10 +146,7 @@ fn explain(location: &VaultLocation, error: SessionError) -> Problem {
 
 /// The newest copy that begins like a vault; of those that saves leave, before all others.
 fn best<'a>(location: &VaultLocation, copies: &'a [FoundCopy]) -> Option<&'a FoundCopy> {
-    let is_sound = |copy: &&FoundCopy| {
-        let bytes = location.at(&copy.path).read();
-        bytes.is_ok_and(|bytes| container_params(&bytes).is_ok())
-    };
+    let is_sound = |copy: &&FoundCopy| location.at(&copy.path).read_params().is_ok();
     let is_ours =
         |copy: &FoundCopy| matches!(copy.kind, CopyKind::Previous | CopyKind::Interrupted);
     let sound = copies.iter().filter(is_sound);

@@ -188,6 +188,18 @@ impl VaultLocation {
             .map_err(self.io_or_missing("read"))
     }
 
+    /// The key derivation of the file, which its first bytes tell.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not begin like a vault.
+    pub(crate) fn read_params(&self) -> Result<Params, SessionError> {
+        let header = self
+            .disk
+            .read_begin(&self.path, CONTAINER_OVERHEAD as u64, FILE_LEN_MAX)
+            .map_err(self.io_or_missing("read"))?;
+        container_params(&header).map_err(self.container())
+    }
+
     /// From now on, what is written costs as much to guess as this container, if that is more.
     pub(super) fn keep_cost_of(&mut self, container: &[u8]) {
         if let Ok(found) = container_params(container) {
