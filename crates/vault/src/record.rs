@@ -24,6 +24,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::btree_map;
 use std::fmt;
+use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
@@ -302,30 +303,56 @@ impl Change {
     }
 }
 
-/// Names a field of a record.
+/// Names a field of a record. A clone shares the name, because a vault has few names and many
+/// changes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct FieldKey {
+#[serde(from = "FieldName", into = "FieldName")]
+pub struct FieldKey(Arc<FieldName>);
+
+/// What a [`FieldKey`] consists of.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct FieldName {
     /// Whether the field belongs to the program or to the user.
     pub domain: Domain,
     /// The field's name within its domain; may be empty.
     pub name: Text,
 }
 
+impl Deref for FieldKey {
+    type Target = FieldName;
+
+    fn deref(&self) -> &FieldName {
+        &self.0
+    }
+}
+
+impl From<FieldName> for FieldKey {
+    fn from(name: FieldName) -> Self {
+        Self(Arc::new(name))
+    }
+}
+
+impl From<FieldKey> for FieldName {
+    fn from(key: FieldKey) -> Self {
+        Arc::unwrap_or_clone(key.0)
+    }
+}
+
 impl FieldKey {
+    /// A field of this domain.
+    pub fn new(domain: Domain, name: impl Into<Text>) -> Self {
+        let name = name.into();
+        FieldName { domain, name }.into()
+    }
+
     /// The field that holds a record's path.
     pub fn path() -> Self {
-        Self {
-            domain: Domain::Meta,
-            name: Text::from(PATH),
-        }
+        Self::new(Domain::Meta, PATH)
     }
 
     /// A user field.
     pub fn user(name: impl Into<Text>) -> Self {
-        Self {
-            domain: Domain::User,
-            name: name.into(),
-        }
+        Self::new(Domain::User, name)
     }
 
     /// True for the field that holds a record's path.

@@ -319,10 +319,7 @@ mod tests {
     #[test]
     fn a_record_that_never_had_a_path_is_not_reported() {
         let (mut ours, theirs) = two_devices();
-        let key = FieldKey {
-            domain: Domain::Meta,
-            name: "hidden".into(),
-        };
+        let key = FieldKey::new(Domain::Meta, "hidden");
         let hidden = Change {
             key,
             stamp: Stamp::from_seconds(200),

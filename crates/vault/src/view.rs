@@ -538,8 +538,10 @@ mod tests {
 
     #[test]
     fn a_meta_field_does_not_revive_a_record() {
-        let mut meta = user(9, "desktop.SCHEMA", Value::Text("v".into()));
-        meta.key.domain = Domain::Meta;
+        let meta = Change {
+            key: FieldKey::new(Domain::Meta, "desktop.SCHEMA"),
+            ..user(9, "", Value::Text("v".into()))
+        };
         check_paths(&[("A", &[path(4, "b"), deletion(6), meta])], &[]);
     }
 

@@ -137,10 +137,10 @@ type ImportKey = Zeroizing<[u8; KEY_LEN]>;
 
 /// The import keys of a vault, the newest first. Values that are no keys are skipped.
 fn keys_of(vault: &Vault) -> Vec<ImportKey> {
-    let FieldKey { domain, name } = key_field();
+    let key = key_field();
     let changes = vault
         .record(&RecordId::from(KEY_RECORD))
-        .map_or(&[][..], |record| record.history(domain, &name));
+        .map_or(&[][..], |record| record.history(key.domain, &key.name));
     let values = changes.iter().rev().map(|change| &change.value);
     values.filter_map(parse_key).collect()
 }
@@ -155,10 +155,7 @@ fn parse_key(value: &Value) -> Option<ImportKey> {
 }
 
 fn key_field() -> FieldKey {
-    FieldKey {
-        domain: Domain::Meta,
-        name: Text::from(KEY_FIELD),
-    }
+    FieldKey::new(Domain::Meta, KEY_FIELD)
 }
 
 fn make_key(vault: &mut Vault, now: i64, rng: &mut dyn CryptoRng) -> Result<ImportKey, EditError> {

@@ -66,7 +66,7 @@ fn read_change(reader: &mut Reader<'_>) -> Result<Change, Fault> {
     if !reader.next_item(&mut first)? {
         return Err(Fault::Expected(CHANGE_SHAPE));
     }
-    let key = field_key(&reader.string(CHANGE_SHAPE)?);
+    let key = reader.string_as(CHANGE_SHAPE, field_key)?;
     if !reader.next_item(&mut first)? {
         return Err(Fault::Expected(CHANGE_SHAPE));
     }
@@ -82,20 +82,13 @@ fn read_change(reader: &mut Reader<'_>) -> Result<Change, Fault> {
     })
 }
 
-fn field_key(name: &Text) -> FieldKey {
-    match name.as_bytes() {
+fn field_key(name: &[u8]) -> FieldKey {
+    match name {
         b"PATH" => FieldKey::path(),
         [b'_', user @ ..] => FieldKey::user(Text::from_wtf8(user.into())),
         other => {
-            let name = Text::from_wtf8(
-                [DESKTOP_PREFIX.as_bytes(), other]
-                    .concat()
-                    .into_boxed_slice(),
-            );
-            FieldKey {
-                domain: Domain::Meta,
-                name,
-            }
+            let name = [DESKTOP_PREFIX.as_bytes(), other].concat();
+            FieldKey::new(Domain::Meta, Text::from_wtf8(name.into_boxed_slice()))
         }
     }
 }

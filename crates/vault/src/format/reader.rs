@@ -81,17 +81,22 @@ impl<'a> Reader<'a> {
 
     /// Reads a string.
     pub(super) fn string(&mut self, expected: &'static str) -> Result<Text, Fault> {
+        self.string_as(expected, |text| Text::from_wtf8(text.into()))
+    }
+
+    /// Reads a string as something else than a [`Text`]. `make` gets WTF-8.
+    pub(super) fn string_as<T>(
+        &mut self,
+        expected: &'static str,
+        make: impl FnOnce(&[u8]) -> T,
+    ) -> Result<T, Fault> {
         if !self.consume(b'"') {
             return Err(self.unexpected(expected));
         }
         let start = self.position;
         let mut escaped = false;
         loop {
-            let rest = self.bytes.get(self.position..).unwrap_or_default();
-            let plain = rest
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-            self.position += plain.unwrap_or(rest.len());
+            self.position += plain_len(self.bytes.get(self.position..).unwrap_or_default());
             match self.bytes.get(self.position) {
                 Some(b'"') => break,
                 // Skip the escaped character, which may be a quote. Decoding looks at it later.
@@ -108,9 +113,10 @@ impl<'a> Reader<'a> {
             .ok_or(Fault::Syntax { offset: start })?;
         self.position += 1;
         if escaped {
-            self.unescape(raw, start)
+            self.unescape(raw, start)?;
+            Ok(make(&self.scratch))
         } else {
-            Ok(Text::from_wtf8(raw.into()))
+            Ok(make(raw))
         }
     }
 
@@ -231,7 +237,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn unescape(&mut self, raw: &[u8], start: usize) -> Result<Text, Fault> {
+    /// Decodes the escapes of a string into the scratch buffer.
+    fn unescape(&mut self, raw: &[u8], start: usize) -> Result<(), Fault> {
         if self.scratch.capacity() < raw.len() {
             self.scratch = Zeroizing::new(Vec::with_capacity(raw.len()));
         }
@@ -254,8 +261,37 @@ impl<'a> Reader<'a> {
             push_wtf8(&mut self.scratch, character);
             rest = after;
         }
-        Ok(Text::from_wtf8(self.scratch.as_slice().into()))
+        Ok(())
     }
+}
+
+/// The number of bytes before the first that ends a string, begins an escape, or is a control
+/// character. Looks at 8 bytes at once.
+fn plain_len(bytes: &[u8]) -> usize {
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return index * 8 + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    words.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+/// The highest bit of each byte that is a quote, a backslash or a control character. Bits above the
+/// lowest one that is set may be wrong, because a subtraction borrows from the next byte.
+const fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const HIGHEST: u64 = ONES << 7;
+    // Of bytes below 0x80, those that are less than `limit`.
+    const fn below(word: u64, limit: u8) -> u64 {
+        word.wrapping_sub(ONES * limit as u64) & !word & HIGHEST
+    }
+    const fn equal(word: u64, byte: u8) -> u64 {
+        below(word ^ (ONES * byte as u64), 1)
+    }
+    below(word, 0x20) | equal(word, b'"') | equal(word, b'\\')
 }
 
 /// Decodes the escape after a backslash. Returns the code point, which may be a lone surrogate, and
@@ -339,6 +375,29 @@ mod tests {
             .integer("an integer")
             .and_then(|stamp| reader.end().map(|()| stamp.to_string()));
         assert_eq!(read.ok().as_deref(), expected, "{json}");
+    }
+
+    #[test]
+    fn each_special_byte_is_found_at_each_place() {
+        for len in 0..=40 {
+            let plain = vec![b'x'; len];
+            assert_eq!(plain_len(&plain), len);
+            for place in 0..len {
+                for byte in 0..=u8::MAX {
+                    // Another special byte follows, and what borrows may reach it.
+                    for next in [b'x', b'!', b'#', b']', 0x20, 0x80, 0xFF, 0] {
+                        let mut bytes = plain.clone();
+                        bytes[place] = byte;
+                        if let Some(after) = bytes.get_mut(place + 1) {
+                            *after = next;
+                        }
+                        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+                        let expected = bytes.iter().position(is_special).unwrap_or(len);
+                        assert_eq!(plain_len(&bytes), expected, "{bytes:x?}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn read_changes(
     collector: &mut Collector,
     found: &mut Found,
 ) -> Result<Vec<Change>, CodecError> {
-    let mut changes = Vec::new();
+    let mut changes = std::mem::take(&mut collector.scratch);
     reader
         .begin_array("a list of changes")
         .map_err(|fault| fault.at(record()))?;
@@ -92,9 +92,13 @@ fn read_changes(
             .next_item(&mut first)
             .map_err(|fault| fault.at(path()))?
         {
-            return Ok(changes);
+            // A list that grew would keep room for half as many again.
+            let mut exact = Vec::with_capacity(changes.len());
+            exact.append(&mut changes);
+            collector.scratch = changes;
+            return Ok(exact);
         }
-        let (change, is_list) = read_change(reader, &path, form)?;
+        let (change, is_list) = read_change(reader, &path, form, &mut collector.keys)?;
         if is_list && found.list.is_none() {
             found.list = Some(path().index(2));
         }
@@ -107,6 +111,7 @@ fn read_change(
     reader: &mut Reader<'_>,
     path: &impl Fn() -> JsonPath,
     form: Form,
+    keys: &mut Keys,
 ) -> Result<(Change, bool), CodecError> {
     let shape = form.shape();
     reader
@@ -123,21 +128,19 @@ fn read_change(
     };
     part(reader)?;
     let domain = reader
-        .string(DOMAIN)
+        .string_as(DOMAIN, |domain| match domain {
+            b"user" => Some(Domain::User),
+            b"meta" => Some(Domain::Meta),
+            _ => None,
+        })
         .map_err(|fault| fault.at(path().index(0)))?;
-    let domain = match domain.as_bytes() {
-        b"user" => Domain::User,
-        b"meta" => Domain::Meta,
-        _ => {
-            return Err(CodecError::WrongShape {
-                path: path().index(0),
-                expected: DOMAIN.into(),
-            });
-        }
-    };
+    let domain = domain.ok_or_else(|| CodecError::WrongShape {
+        path: path().index(0),
+        expected: DOMAIN.into(),
+    })?;
     part(reader)?;
-    let name = reader
-        .string("a field's name")
+    let key = reader
+        .string_as("a field's name", |name| keys.key(domain, name))
         .map_err(|fault| fault.at(path().index(1)))?;
     part(reader)?;
     let (value, place) = match form {
@@ -161,14 +164,7 @@ fn read_change(
         });
     }
     let is_list = matches!(value, Value::List(_));
-    Ok((
-        Change {
-            key: FieldKey { domain, name },
-            stamp,
-            value,
-        },
-        is_list,
-    ))
+    Ok((Change { key, stamp, value }, is_list))
 }
 
 const DOMAIN: &str = "a domain (user, meta)";
@@ -194,11 +190,37 @@ fn read_value(reader: &mut Reader<'_>) -> Result<Value, Fault> {
     }
 }
 
+/// Keys of fields that were read, so that changes share the names that come again and again. What
+/// is asked for moves to the front, and the last one makes room.
+#[derive(Default)]
+struct Keys(Vec<FieldKey>);
+
+impl Keys {
+    /// More names than a record usually has, and few enough to look at all.
+    const MAX: usize = 16;
+
+    fn key(&mut self, domain: Domain, name: &[u8]) -> FieldKey {
+        let is_it = |key: &FieldKey| key.domain == domain && key.name.as_bytes() == name;
+        if let Some(place) = self.0.iter().position(is_it)
+            && let Some(known) = self.0.get(place).cloned()
+        {
+            self.0.swap(place, place / 2);
+            return known;
+        }
+        let key = FieldKey::new(domain, Text::from_wtf8(name.into()));
+        self.0.truncate(Self::MAX - 1);
+        self.0.push(key.clone());
+        key
+    }
+}
+
 /// Collects records in any order, within the limits.
 #[derive(Default)]
 pub(super) struct Collector {
     records: Vec<(RecordId, Record)>,
     changes: usize,
+    keys: Keys,
+    scratch: Vec<Change>,
 }
 
 impl Collector {
@@ -308,4 +330,27 @@ fn write_stamp(sink: &mut impl Sink, stamp: &Stamp) {
 /// Whether a key has this name.
 pub(super) fn is_key(key: &Text, name: &str) -> bool {
     *key == *name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_right_also_beyond_those_that_are_shared() {
+        let mut keys = Keys::default();
+        let names: Vec<String> = (0..3 * Keys::MAX).map(|n| n.to_string()).collect();
+        for _ in 0..3 {
+            for name in &names {
+                for domain in [Domain::User, Domain::Meta] {
+                    let expected = FieldKey::new(domain, name.as_str());
+                    assert_eq!(keys.key(domain, name.as_bytes()), expected);
+                    assert!(keys.0.len() <= Keys::MAX);
+                }
+                // The one that comes again and again is shared.
+                let path = keys.key(Domain::Meta, b"path");
+                assert!(std::ptr::eq(&*path, &*keys.key(Domain::Meta, b"path")));
+            }
+        }
+    }
 }

@@ -26,10 +26,7 @@ fn expected_vault(json: &serde_json::Value) -> Vault {
             let key = match name.as_str().unwrap() {
                 "PATH" => FieldKey::path(),
                 name if name.starts_with('_') => FieldKey::user(&name[1..]),
-                other => FieldKey {
-                    domain: Domain::Meta,
-                    name: format!("desktop.{other}").into(),
-                },
+                other => FieldKey::new(Domain::Meta, format!("desktop.{other}")),
             };
             let value = Value::from_lines(
                 lines

@@ -53,9 +53,9 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn vault() -> impl Strategy<Value = Vault> {
-    let key = (any::<bool>(), text()).prop_map(|(is_user, name)| FieldKey {
-        domain: if is_user { Domain::User } else { Domain::Meta },
-        name,
+    let key = (any::<bool>(), text()).prop_map(|(is_user, name)| {
+        let domain = if is_user { Domain::User } else { Domain::Meta };
+        FieldKey::new(domain, name)
     });
     let change =
         (key, stamp(), value()).prop_map(|(key, stamp, value)| Change { key, stamp, value });
