@@ -214,13 +214,12 @@ pub(crate) fn is_address(name: &str) -> bool {
 
 /// The record at a path, without a view of all: see [`get`].
 pub(crate) fn find_one<'a>(vault: &'a Vault, path: &str) -> Reply<ViewRecord<'a>> {
-    let lookup = vault.lookup();
-    let by_path = lookup
-        .get(&unescape_path(path))
-        .or_else(|| lookup.get(path));
+    let by_path = vault
+        .record_at(&unescape_path(path))
+        .or_else(|| vault.record_at(path));
     let by_id = || {
         is_own_id(path)
-            .then(|| lookup.by_id(&path.into()))
+            .then(|| vault.lookup().by_id(&path.into()))
             .flatten()
     };
     match by_path.or_else(by_id) {

@@ -43,6 +43,11 @@ impl RecordMap {
     pub(crate) fn order(&self, make: impl FnOnce(&BTreeMap<RecordId, Record>) -> Order) -> &Order {
         self.order.get_or_init(|| Arc::new(make(&self.map)))
     }
+
+    /// Whether the order was made since the records changed.
+    pub(crate) fn has_order(&self) -> bool {
+        self.order.get().is_some()
+    }
 }
 
 impl RecordMap {

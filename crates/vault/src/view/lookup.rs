@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{State, ViewRecord, order_of};
+use super::{Claim, State, ViewRecord, order_of};
 use crate::record::{Order, Record, RecordId, Shown, Text, Vault};
 
 /// The live records of a vault by their paths and ids. What it finds is what a [`View`](super::View) shows.
@@ -14,6 +14,29 @@ pub struct Lookup<'a> {
 }
 
 impl Vault {
+    /// The live record shown under this path. The records are put in order only if none of them
+    /// has this path in its changes.
+    pub fn record_at(&self, path: &str) -> Option<ViewRecord<'_>> {
+        if !self.records.has_order() {
+            let claims = self
+                .records
+                .iter()
+                .filter_map(|(id, record)| record.state().into_claim(id));
+            // It keeps the path, and no other record is renamed to it.
+            let first = claims.filter(|claim| *claim.path == *path).min();
+            if let Some(Claim { path, revived, id }) = first {
+                return Some(ViewRecord {
+                    id,
+                    path,
+                    clash: None,
+                    revived,
+                    record: self.records.get(id)?,
+                });
+            }
+        }
+        self.lookup().get(path)
+    }
+
     /// Looks up single records; [`view`](Self::view) is for all of them.
     pub fn lookup(&self) -> Lookup<'_> {
         Lookup {
@@ -83,6 +106,10 @@ mod tests {
     use super::*;
     use crate::view::View;
 
+    fn cloned((id, record): (&RecordId, &Record)) -> (RecordId, Record) {
+        (id.clone(), record.clone())
+    }
+
     fn paths_of(view: &View<'_>) -> Vec<String> {
         let records = view.records().iter();
         let paths = records.map(|record| record.path.to_string_lossy().into_owned());
@@ -100,7 +127,13 @@ mod tests {
         let shown = |record: ViewRecord<'_>| format!("{record:?}");
         for record in view.records() {
             let path = record.path.to_string_lossy();
+            let not_in_order = Vault {
+                records: vault.records.iter().map(cloned).collect(),
+                ..Vault::new()
+            };
             let found = [
+                not_in_order.record_at(&path),
+                vault.record_at(&path),
                 lookup.get(&path),
                 lookup.by_id(record.id),
                 lookup.first_from(path.as_bytes()),
@@ -111,6 +144,7 @@ mod tests {
         }
         for path in ["", "a/", "b~", "c", "~"] {
             assert!(lookup.get(path).is_none(), "{path}");
+            assert!(vault.record_at(path).is_none(), "{path}");
         }
         assert!(lookup.by_id(&"1".into()).is_none());
         assert!(lookup.by_id(&"9".into()).is_none());
