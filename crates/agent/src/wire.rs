@@ -3,8 +3,9 @@
 //! Each side sends a hello: 8 bytes name and 4 bytes version, which no version changes. Then the
 //! client sends one byte: [`GO_ON`], or [`END`], by which the agent locks all vaults and ends. An
 //! agent of another version is only ever sent [`END`]. After [`GO_ON`] come frames: a length of 4
-//! bytes, and that many bytes of MessagePack with named fields. A call that takes long is answered with
-//! [`Answer::Alive`] every few seconds. The rules are:
+//! bytes, and a value of that many bytes in the form of `postcard`, which has neither names nor
+//! types of its own. A call that takes long is answered with [`Answer::Alive`] every few seconds.
+//! The rules are:
 //!  - a length is checked before memory is used, and memory is used as bytes arrive;
 //!  - frames are wiped, also where they lay before they grew.
 
@@ -25,6 +26,7 @@ use passmate_core::sync::Reason;
 use passmate_core::sync_all::{SyncOutcome, SyncRequest};
 use passmate_core::sync_setup::{ServerSetup, Untie};
 use passmate_vault::{Passphrase, Pin, Trust};
+use postcard::ser_flavors::Flavor;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
@@ -33,7 +35,7 @@ use crate::consent::Question;
 use crate::dialogs::Decision;
 
 /// The version of the frames. It is raised whenever a type that crosses is changed.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.
@@ -272,10 +274,8 @@ pub(crate) fn read_hello(stream: &mut impl Read) -> io::Result<u32> {
 }
 
 pub(crate) fn write_frame(stream: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    let mut frame = Frame::default();
-    let mut serializer = rmp_serde::Serializer::new(&mut frame).with_struct_map();
-    value
-        .serialize(&mut serializer)
+    let frame = Frame::default();
+    let frame = postcard::serialize_with_flavor(value, frame)
         .map_err(|error| invalid(&error.to_string()))?;
     let len = u32::try_from(frame.0.len()).map_err(|_| invalid("the frame is too long"))?;
     stream.write_all(&len.to_be_bytes())?;
@@ -303,10 +303,16 @@ pub(crate) fn read_frame<T: DeserializeOwned>(stream: &mut impl Read, len: usize
     while left > 0 {
         let (part, _) = chunk.split_at_mut(left.min(CHUNK_LEN));
         stream.read_exact(part)?;
-        frame.write_all(part)?;
+        frame
+            .try_extend(part)
+            .map_err(|error| invalid(&error.to_string()))?;
         left -= part.len();
     }
-    rmp_serde::from_slice(&frame.0).map_err(|error| invalid(&error.to_string()))
+    match postcard::take_from_bytes(&frame.0) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(invalid("the frame has more than a value")),
+        Err(error) => Err(invalid(&error.to_string())),
+    }
 }
 
 fn invalid(why: &str) -> io::Error {
@@ -317,11 +323,17 @@ fn invalid(why: &str) -> io::Error {
 #[derive(Default)]
 struct Frame(Zeroizing<Vec<u8>>);
 
-impl Write for Frame {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Flavor for Frame {
+    type Output = Self;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
         let len = self.0.len() + bytes.len();
         if len > FRAME_LEN_MAX {
-            return Err(invalid("the frame is too long"));
+            return Err(postcard::Error::SerializeBufferFull);
         }
         if len > self.0.capacity() {
             let mut grown = Vec::with_capacity(len.max(2 * self.0.capacity()).max(CHUNK_LEN));
@@ -330,11 +342,11 @@ impl Write for Frame {
             self.0 = Zeroizing::new(grown);
         }
         self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
+        Ok(())
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn finalize(self) -> postcard::Result<Self> {
+        Ok(self)
     }
 }
 
@@ -358,6 +370,8 @@ mod tests {
             b"\xff\xff\xff\xff",
             b"\0\0\0\x05abc",
             b"\0\0\0\x01\x01",
+            // The text "a", and one byte more.
+            b"\0\0\0\x03\x01ab",
         ] {
             assert!(read(wrong).is_err(), "{wrong:?}");
         }

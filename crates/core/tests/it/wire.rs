@@ -57,7 +57,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 fn encode(value: &impl Serialize) -> Vec<u8> {
-    rmp_serde::to_vec_named(value).unwrap()
+    postcard::to_allocvec(value).unwrap()
 }
 
 /// Checks that each value is the same after the way to another process.
@@ -66,13 +66,13 @@ fn check<T: Serialize + DeserializeOwned>(values: impl IntoIterator<Item = T>) {
     for value in values {
         let bytes = encode(&value);
         let name = std::any::type_name::<T>();
-        let read: T = rmp_serde::from_slice(&bytes).unwrap_or_else(|error| {
+        let read: T = postcard::from_bytes(&bytes).unwrap_or_else(|error| {
             panic!("{name}: {error}");
         });
         assert_eq!(encode(&read), bytes, "{name}");
         // What is cut off is refused, whatever it is.
         for len in 0..bytes.len() {
-            let _ = rmp_serde::from_slice::<T>(&bytes[..len]);
+            let _ = postcard::from_bytes::<T>(&bytes[..len]);
         }
     }
 }
@@ -906,7 +906,7 @@ fn how_a_vault_stands_crosses() {
 #[test]
 fn a_value_that_breaks_its_own_rules_is_refused() {
     fn refused<T: DeserializeOwned>(value: &impl Serialize) {
-        let read = rmp_serde::from_slice::<T>(&encode(value));
+        let read = postcard::from_bytes::<T>(&encode(value));
         assert!(read.is_err(), "{}", std::any::type_name::<T>());
     }
     /// Bytes as such, not as a sequence of numbers.
