@@ -29,7 +29,7 @@ use passmate_vault::Passphrase;
 use rand_core::TryRng;
 use serde::Serialize;
 
-use crate::consent::{Consents, Question};
+use crate::consent::Consents;
 #[cfg(target_os = "linux")]
 use crate::desktop::{self, DesktopEvent, Watched};
 use crate::dialogs::Decision;
@@ -39,9 +39,13 @@ use crate::ssh::connection::Connection;
 use crate::ssh::{self, KeysOfVaults};
 use crate::vaults::Vaults;
 use crate::wire::{
-    Answer, Call, DesktopStatus, END, GO_ON, Request, Status, VERSION, read_frame, read_hello,
-    read_len, write_hello,
+    Answer, Call, DesktopStatus, END, GO_ON, Request, Status, Told, VERSION, read_frame,
+    read_hello, read_len, write_hello,
 };
+use client_stream::{Calls, ClientStream};
+use guarding::{Approving, Caller, Pass};
+pub use slots::CLIENTS_MAX;
+use slots::{Slot, Slots};
 
 /// How long a client may take for the next part of its hello or of a frame.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -512,7 +516,7 @@ impl Agent {
         let mut sent = Ok(());
         let change = |vault: &mut Session| {
             VaultApi::change(vault, change, consent, &mut |edited| {
-                sent = client.tell(&Saved(edited));
+                sent = client.tell(&Told::Saved(edited));
             })
         };
         let reply = self.vaults.call(vault, alone, now, pass.checked(change));
@@ -601,20 +605,6 @@ impl Agent {
         }
     }
 }
-
-/// An [`Answer`] without a copy of what it tells of.
-#[derive(Serialize)]
-#[serde(rename = "Answer")]
-enum Told<'a> {
-    Alive,
-    Asking(&'a Question),
-    Saved(&'a passmate_core::edit::Edited),
-}
-use Told::Saved;
-use client_stream::{Calls, ClientStream};
-use guarding::{Approving, Caller, Pass};
-pub use slots::CLIENTS_MAX;
-use slots::{Slot, Slots};
 
 fn done<T: Serialize>(client: &ClientStream, reply: Reply<T>) -> io::Result<()> {
     client.tell(&Answer::Done(reply))

@@ -34,8 +34,10 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::consent::Question;
 use crate::dialogs::Decision;
 
-/// The version of the frames. It is raised whenever a type that crosses is changed.
-pub const VERSION: u32 = 12;
+/// Tells apart programs whose frames differ. A frame has no names, so one that is read as another
+/// type may look right. Therefore programs of two releases never exchange frames, and within a
+/// release the number is raised whenever a type that crosses is changed.
+pub const VERSION: u32 = version_of(env!("CARGO_PKG_VERSION"), 12);
 /// The byte of a client that speaks the agent's version.
 pub const GO_ON: u8 = b'g';
 /// The byte of a client that speaks another one: lock all vaults, and end.
@@ -49,6 +51,20 @@ pub const FRAME_LEN_MAX: usize = 256 << 20;
 
 const NAME: [u8; 8] = *b"passmate";
 const CHUNK_LEN: usize = 16 << 10;
+
+/// The FNV-1a hash of a release's number and the number of its frames.
+const fn version_of(release: &str, frames: u8) -> u32 {
+    const fn add(hash: u32, byte: u8) -> u32 {
+        (hash ^ byte as u32).wrapping_mul(0x0100_0193)
+    }
+    let mut hash = add(0x811C_9DC5, frames);
+    let mut rest = release.as_bytes();
+    while let [first, after @ ..] = rest {
+        hash = add(hash, *first);
+        rest = after;
+    }
+    hash
+}
 
 /// What a client asks for. After an answer it may ask again.
 #[derive(Debug, Serialize, Deserialize)]
@@ -200,6 +216,15 @@ pub(crate) enum Answer<T> {
     Done(Reply<T>),
 }
 
+/// An [`Answer`] without a copy of what it tells of. Its variants have the places that they have
+/// there.
+#[derive(Debug, Serialize)]
+pub(crate) enum Told<'a> {
+    Alive,
+    Asking(&'a Question),
+    Saved(&'a Edited),
+}
+
 /// What an agent holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -275,8 +300,7 @@ pub(crate) fn read_hello(stream: &mut impl Read) -> io::Result<u32> {
 
 pub(crate) fn write_frame(stream: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     let frame = Frame::default();
-    let frame = postcard::serialize_with_flavor(value, frame)
-        .map_err(|error| invalid(&error.to_string()))?;
+    let frame = postcard::serialize_with_flavor(value, frame).map_err(unwritable)?;
     let len = u32::try_from(frame.0.len()).map_err(|_| invalid("the frame is too long"))?;
     stream.write_all(&len.to_be_bytes())?;
     stream.write_all(&frame.0)
@@ -303,15 +327,23 @@ pub(crate) fn read_frame<T: DeserializeOwned>(stream: &mut impl Read, len: usize
     while left > 0 {
         let (part, _) = chunk.split_at_mut(left.min(CHUNK_LEN));
         stream.read_exact(part)?;
-        frame
-            .try_extend(part)
-            .map_err(|error| invalid(&error.to_string()))?;
+        frame.try_extend(part).map_err(unwritable)?;
         left -= part.len();
     }
     match postcard::take_from_bytes(&frame.0) {
         Ok((value, [])) => Ok(value),
         Ok(_) => Err(invalid("the frame has more than a value")),
         Err(error) => Err(invalid(&error.to_string())),
+    }
+}
+
+fn unwritable(error: postcard::Error) -> io::Error {
+    match error {
+        postcard::Error::SerializeBufferFull => invalid("the frame is too long"),
+        // A path is the only value that may have no form.
+        error => invalid(&format!(
+            "a value has no form in a frame, such as a path that is not UTF-8 ({error})"
+        )),
     }
 }
 
@@ -374,6 +406,33 @@ mod tests {
             b"\0\0\0\x03\x01ab",
         ] {
             assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_read_as_an_answer() {
+        let edited = Edited::default();
+        let told = |told: &Told<'_>| {
+            let mut bytes = Vec::new();
+            write_frame(&mut bytes, told).unwrap();
+            let len = bytes.len() - 4;
+            read_frame::<Answer<u64>>(&mut &bytes[4..], len).unwrap()
+        };
+        assert!(matches!(told(&Told::Alive), Answer::Alive));
+        assert!(matches!(told(&Told::Saved(&edited)), Answer::Saved(_)));
+    }
+
+    #[test]
+    fn each_release_has_a_version_of_its_own() {
+        let versions = [
+            version_of("0.1.0", 12),
+            version_of("0.1.0", 13),
+            version_of("0.1.1", 12),
+            version_of("0.11.0", 12),
+            version_of("1.0.0", 12),
+        ];
+        for (place, version) in versions.iter().enumerate() {
+            assert!(!versions[..place].contains(version), "{place}");
         }
     }
 

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use passmate_interchange::Format;
 use passmate_sync::transport::TrustProblem;
 use passmate_sync::{Decision, HeldBack, Policy};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clock::local_time;
 use crate::command::{command, shell_word};
@@ -488,11 +489,42 @@ impl fmt::Display for Question {
     }
 }
 
+/// Reads what somebody answered. A person answers a few questions, and what another process sends
+/// must not take many times its own length of memory.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Question>, D::Error> {
+    const MAX: usize = 1000;
+
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<Question>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX} answers")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut answers: A) -> Result<Vec<Question>, A::Error> {
+            let mut read = Vec::new();
+            while let Some(answer) = answers.next_element()? {
+                if read.len() == MAX {
+                    return Err(A::Error::invalid_length(MAX + 1, &self));
+                }
+                read.push(answer);
+            }
+            Ok(read)
+        }
+    }
+
+    deserializer.deserialize_seq(Few)
+}
+
 /// What a person agreed to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Consent {
     to_everything: bool,
+    #[serde(deserialize_with = "few")]
     given: Vec<Question>,
+    #[serde(deserialize_with = "few")]
     refused: Vec<Question>,
     refuses_everything: bool,
 }

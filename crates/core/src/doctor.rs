@@ -81,7 +81,7 @@ impl Checkup {
     /// Looks at the vault's file, at its copies, and at what is around it.
     pub fn look_at_vault(&mut self, location: &VaultLocation) {
         let path = location.path();
-        if let Err(problem) = recover::check(location) {
+        if let Err(problem) = recover::check_whole(location) {
             self.fact("vault", format!("{} does not open", path.display()));
             self.problem(problem);
             return;

@@ -8,7 +8,7 @@
 use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
-use passmate_vault::format::container::ContainerError;
+use passmate_vault::format::container::{ContainerError, Params, container_params};
 use passmate_vault::{Document, Passphrase};
 
 use crate::answer::{Consent, Halt, Need, Question, Reply};
@@ -111,7 +111,28 @@ pub fn open(
 /// # Errors
 /// As [`open`].
 pub fn check(location: &VaultLocation) -> Result<(), Problem> {
-    match location.file().and_then(|file| file.read_params()) {
+    let params = location.file().and_then(|file| file.read_params());
+    explained(location, params)
+}
+
+/// As [`check`], and that the file can be read from its start to its end.
+///
+/// # Errors
+/// As [`open`].
+pub fn check_whole(location: &VaultLocation) -> Result<(), Problem> {
+    explained(location, read_whole(location))
+}
+
+fn read_whole(location: &VaultLocation) -> Result<Params, SessionError> {
+    let file = location.file()?;
+    container_params(&file.read()?).map_err(file.container())
+}
+
+fn explained(
+    location: &VaultLocation,
+    params: Result<Params, SessionError>,
+) -> Result<(), Problem> {
+    match params {
         Ok(_) => Ok(()),
         Err(error) => Err(explain(location, error)),
     }
@@ -144,9 +165,9 @@ fn explain(location: &VaultLocation, error: SessionError) -> Problem {
     }
 }
 
-/// The newest copy that begins like a vault; of those that saves leave, before all others.
+/// The newest copy that can be read and begins like a vault; of those that saves leave, before all others.
 fn best<'a>(location: &VaultLocation, copies: &'a [FoundCopy]) -> Option<&'a FoundCopy> {
-    let is_sound = |copy: &&FoundCopy| location.at(&copy.path).read_params().is_ok();
+    let is_sound = |copy: &&FoundCopy| read_whole(&location.at(&copy.path)).is_ok();
     let is_ours =
         |copy: &FoundCopy| matches!(copy.kind, CopyKind::Previous | CopyKind::Interrupted);
     let sound = copies.iter().filter(is_sound);

@@ -17,6 +17,7 @@ mod location;
 mod passphrase;
 mod saving;
 
+use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -102,7 +103,7 @@ impl FileLook {
 }
 
 /// The content of a file, to detect changes of the file and of the session, and to return to it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Stored {
     /// The file, byte for byte; `None` if it was removed.
     container: Option<Arc<Vec<u8>>>,
@@ -114,6 +115,15 @@ struct Stored {
 struct Written {
     passphrase: Passphrase,
     stored: Stored,
+}
+
+/// Without the file.
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored")
+            .field("document", &self.document)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Stored {

@@ -1,9 +1,12 @@
 //! Why a sync failed.
 
+use std::cell::Cell;
+
 use passmate_proto::Failure;
 use passmate_vault::format::btoken::BtokenError;
 use passmate_vault::format::{CodecError, EncodeError};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::held::HeldBack;
 use crate::rollback::Rollback;
@@ -152,14 +155,32 @@ pub enum RemoteError {
     Unconfirmed(u32),
     /// The upload was sent, and then the sync failed before a fetch could tell whether it arrived.
     #[error("it is not known whether the upload arrived: {0}")]
-    OutcomeUnknown(Box<RemoteError>),
+    OutcomeUnknown(#[serde(deserialize_with = "nested")] Box<RemoteError>),
     /// The server named a new account, which the vault now has, and then the sync failed before a
     /// fetch could tell whether the account exists.
     #[error("it is not known whether the new account exists: {0}")]
-    AccountUnknown(Box<RemoteError>),
+    AccountUnknown(#[serde(deserialize_with = "nested")] Box<RemoteError>),
     /// The deletion was asked for twice and not confirmed.
     #[error("the server did not confirm the deletion: the account is deleted or unreachable")]
     DeletedOrUnreachable,
+}
+
+/// Reads an error within another one. No sync makes more than two of them, and what another process
+/// sends must not take the whole stack.
+fn nested<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<RemoteError>, D::Error> {
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+    }
+    const DEPTH_MAX: u32 = 8;
+
+    let depth = DEPTH.get();
+    if depth == DEPTH_MAX {
+        return Err(D::Error::custom("an error within too many others"));
+    }
+    DEPTH.set(depth + 1);
+    let read = Box::deserialize(deserializer);
+    DEPTH.set(depth);
+    read
 }
 
 /// The kinds of [`SyncError`]. As text they are words joined by dashes.

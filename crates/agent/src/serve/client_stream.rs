@@ -12,8 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use serde::Serialize;
 
-use super::Told;
-use crate::wire::{SIGN_EVERY, write_frame};
+use crate::wire::{SIGN_EVERY, Told, write_frame};
 
 /// The connection of a client. One thread reads from it; frames are written by one at a time.
 pub(super) struct ClientStream {

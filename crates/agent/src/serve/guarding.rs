@@ -17,12 +17,13 @@ use passmate_core::sync_all::SyncRequest;
 use passmate_core::use_log::UseEntry;
 use passmate_vault::login::{FieldRole, role_of};
 
+use super::Agent;
 use super::client_stream::{ClientStream, has_ended};
-use super::{Agent, Told};
 use crate::consent::{Question, Use};
 use crate::peer::Peer;
 use crate::ssh::approver::{self, Approver};
 use crate::wire::Call;
+use crate::wire::Told;
 
 /// Who makes a call, and of which vault.
 pub(super) struct Caller<'a> {

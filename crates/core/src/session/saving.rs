@@ -138,6 +138,8 @@ impl Session {
         self.archive()?;
         let is_changed = !self.stored.has(&self.document);
         if !is_changed && self.stored.is_in(&self.location.read()?) {
+            // An edit that changed nothing made a copy of its own.
+            self.document = Document::clone(&self.stored.document);
             return Ok(());
         }
         // Nobody else should wait for the derivation of a key.

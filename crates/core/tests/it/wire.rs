@@ -975,3 +975,34 @@ fn what_an_audit_found_crosses() {
         passwords: 3,
     }]);
 }
+
+#[test]
+fn an_error_within_many_others_is_refused() {
+    let mut error = RemoteError::Refused;
+    for depth in 0..20 {
+        let bytes = encode(&error);
+        assert_eq!(
+            postcard::from_bytes::<RemoteError>(&bytes).is_ok(),
+            depth <= 8,
+            "{depth}"
+        );
+        error = RemoteError::OutcomeUnknown(Box::new(error));
+    }
+    // As deep as a frame can make it: the stack is not taken.
+    let outermost = encode(&error)[0];
+    let deepest = vec![outermost; 1 << 20];
+    assert!(postcard::from_bytes::<RemoteError>(&deepest).is_err());
+}
+
+#[test]
+fn more_answers_than_a_person_gives_are_refused() {
+    let answer = encode(&Question::Upgrade);
+    for (count, is_read) in [(1000, true), (1001, false)] {
+        let answers = answer.repeat(count);
+        let given = [encode(&count), answers].concat();
+        // Not to everything, these answers, no refusal.
+        let consent = [&[0], given.as_slice(), &[0, 0]].concat();
+        let read = postcard::from_bytes::<Consent>(&consent);
+        assert_eq!(read.is_ok(), is_read, "{count}");
+    }
+}

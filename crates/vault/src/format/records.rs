@@ -93,6 +93,9 @@ fn read_changes(
             .map_err(|fault| fault.at(path()))?
         {
             // A list that grew would keep room for half as many again.
+            if changes.len() > SCRATCH_MAX {
+                return Ok(changes);
+            }
             let mut exact = Vec::with_capacity(changes.len());
             exact.append(&mut changes);
             collector.scratch = changes;
@@ -213,6 +216,9 @@ impl Keys {
         key
     }
 }
+
+/// The most changes of a record that are collected in room which the next record uses again.
+const SCRATCH_MAX: usize = 1024;
 
 /// Collects records in any order, within the limits.
 #[derive(Default)]
