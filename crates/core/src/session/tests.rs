@@ -138,6 +138,41 @@ fn a_save_without_news_writes_nothing() {
 }
 
 #[test]
+fn a_file_that_says_the_same_in_another_form_is_no_news() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    // Blanks may follow a document.
+    let plaintext = encode_v3(&session.document).unwrap();
+    let longer = [&plaintext[..], &[b' '; 5000]].concat();
+    let theirs = session.seal(&longer).unwrap();
+    fs::write(session.path(), &theirs).unwrap();
+    session.refresh().unwrap();
+    session.save().unwrap();
+    assert_eq!(fs::read(session.path()).unwrap(), theirs);
+    add(&mut session, "b");
+    session.save().unwrap();
+    assert_eq!(paths(&reopen(&dir)), ["a", "b"]);
+}
+
+#[test]
+fn an_edit_that_changes_nothing_leaves_no_second_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut session = Session::create(location(&dir), passphrase()).unwrap();
+    add(&mut session, "a");
+    session.save().unwrap();
+    let id = session.vault().records().next().unwrap().0.clone();
+    let record = |session: &Session| std::ptr::from_ref(session.vault().record(&id).unwrap());
+    let known = session.vault().record(&id).unwrap().changes()[0].clone();
+    session.edit(|vault, _| assert!(!vault.insert(&id, known.clone())));
+    let stored = std::ptr::from_ref(session.stored.document.vault.record(&id).unwrap());
+    assert_ne!(record(&session), stored);
+    session.save().unwrap();
+    assert_eq!(record(&session), stored);
+}
+
+#[test]
 fn every_save_has_a_salt_and_a_key_stream_of_its_own() {
     let dir = tempfile::tempdir().unwrap();
     let mut session = Session::create(location(&dir), passphrase()).unwrap();
