@@ -26,6 +26,7 @@ use passmate_vault::{Pin, Trust};
 use rustix::process::Signal;
 
 use checker::{Backup, Checker, Fault, Op, Violation};
+use load::{End, Gap};
 use proxy::{Backends, Proxy};
 
 use crate::support::{Server, data, operate};
@@ -189,6 +190,14 @@ impl World {
         }
     }
 
+    /// Counts confirmations, and stops a test at a violation.
+    fn load(&self) -> Gap<Box<dyn Fn() -> u64 + '_>> {
+        Gap::new(Box::new(|| {
+            assert_eq!(*self.violation.lock(), None);
+            self.checker.lock().confirmed_count()
+        }))
+    }
+
     fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
@@ -246,38 +255,52 @@ fn run(planted: Planted, seconds: u64, is_enough: impl Fn(&Figures) -> bool) -> 
         chance: chance.fork(),
         figures: Figures::default(),
     };
-    let begun = Instant::now();
+    with_clients(&world, &proxy, &mut chance, || {
+        act_until(&world, seconds, || {
+            operator.act();
+            operator.figures.confirmed = world.checker.lock().confirmed_count();
+            operator.figures.violation = world.violation.lock().clone();
+            is_enough(&operator.figures)
+        });
+        operator.look();
+        operator.figures.violation = world.violation.lock().clone();
+    });
+    operator.figures.clone()
+}
+
+/// Clients work through a proxy while `act` runs. They end with it, also when it panics.
+fn with_clients<T>(
+    world: &World,
+    proxy: &Proxy,
+    chance: &mut fastrand::Rng,
+    act: impl FnOnce() -> T,
+) -> T {
     thread::scope(|scope| {
+        let _end = End(&world.is_over);
         for _ in 0..CLIENTS {
             let client = Client {
-                world: &world,
+                world,
                 proxy: proxy.address,
                 chance: chance.fork(),
             };
             scope.spawn(move || client.run());
         }
-        // A panic of the operator must not leave the clients running.
-        let operated = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            loop {
-                operator.act();
-                operator.figures.confirmed = world.checker.lock().confirmed_count();
-                operator.figures.violation = world.violation.lock().clone();
-                let longest = seconds + PLANTED_SECONDS;
-                let is_late = begun.elapsed() >= Duration::from_secs(longest);
-                let is_due = begun.elapsed() >= Duration::from_secs(seconds);
-                if world.is_over() || is_late || (is_due && is_enough(&operator.figures)) {
-                    break;
-                }
-            }
-            operator.look();
-            operator.figures.violation = world.violation.lock().clone();
-        }));
-        world.is_over.store(true, Ordering::Relaxed);
-        if let Err(panic) = operated {
-            std::panic::resume_unwind(panic);
+        act()
+    })
+}
+
+/// Acts for at least so many seconds, and then until `act` says that it is enough or it is late. A
+/// violation ends it.
+fn act_until(world: &World, seconds: u64, mut act: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    loop {
+        let is_enough = act();
+        let elapsed = begun.elapsed().as_secs();
+        let is_late = elapsed >= seconds + PLANTED_SECONDS;
+        if world.is_over() || is_late || (elapsed >= seconds && is_enough) {
+            return;
         }
-    });
-    operator.figures.clone()
+    }
 }
 
 struct Client<'a> {

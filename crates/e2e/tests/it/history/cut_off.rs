@@ -8,18 +8,15 @@ use std::env;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use passmate_core::sync::Transport;
-use passmate_proto::AuthToken;
 use passmate_testkit::postgres::Cluster;
 use passmate_testkit::wait::until;
 use rustix::process::geteuid;
 
-use super::load::{End, Gap};
 use super::proxy::{Backends, Proxy};
-use super::{CLIENTS, Client, Planted, World, nodes};
+use super::{Planted, World, nodes, with_clients};
 use crate::support::{Server, operate};
 
 /// Set within the namespace of the test.
@@ -99,32 +96,17 @@ fn check() {
     *backends.lock() = servers.iter().map(|server| server.address()).collect();
     let proxy = Proxy::start(backends, chance.fork());
     let world = World::new(Planted::Nothing, servers[0].pin);
-    let works = || {
-        let connection = world.remote(cut_off.address()).connect();
-        let token = AuthToken::new([9; 32]);
-        connection.is_ok_and(|connection| connection.create(token, vec![0]).is_ok())
-    };
-    let (confirmed, longest) = thread::scope(|scope| {
-        let _end = End(&world.is_over);
-        for _ in 0..CLIENTS {
-            let client = Client {
-                world: &world,
-                proxy: proxy.address,
-                chance: chance.fork(),
-            };
-            scope.spawn(move || client.run());
-        }
-        let mut load = Gap::new(|| {
-            assert_eq!(*world.violation.lock(), None);
-            world.checker.lock().confirmed_count()
-        });
+    let works = || nodes::works(&world, cut_off);
+    let mut pauses = chance.fork();
+    let (confirmed, longest) = with_clients(&world, &proxy, &mut chance, || {
+        let mut load = world.load();
         for _ in 0..CUTS {
             load.wait(UPDATES, Duration::ZERO);
             namespace.cut();
             until("the server lets nobody in", || {
                 world.remote(cut_off.address()).connect().is_err()
             });
-            load.wait(UPDATES, Duration::from_millis(chance.u64(0..3_000)));
+            load.wait(UPDATES, Duration::from_millis(pauses.u64(0..3_000)));
             assert!(!works(), "it has no database");
             namespace.mend();
             until("the server works again", works);

@@ -1,14 +1,13 @@
 //! Three servers on one PostgreSQL database. Servers are killed, stopped and suspended, the database
 //! is killed and stands still, and the network cuts connections. The checker is the same.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use passmate_core::sync::Transport;
+use passmate_proto::AuthToken;
 use passmate_testkit::postgres::Cluster;
 use passmate_testkit::wait::until;
 use rustix::process::Signal;
@@ -16,7 +15,7 @@ use rustix::process::Signal;
 use super::checker::{Fault, Violation};
 use super::overwriting::Overwriting;
 use super::proxy::{Backends, Proxy};
-use super::{CLIENTS, Client, PLANTED_SECONDS, Planted, SECONDS, World, list};
+use super::{Planted, SECONDS, World, act_until, list, with_clients};
 use crate::support::{Server, operate};
 
 const NODES: usize = 3;
@@ -117,35 +116,15 @@ fn run(seconds: u64, fake: Fake, is_enough: impl Fn(&Figures) -> bool) -> Figure
         figures: Figures::default(),
     };
     operator.connect();
-    let begun = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            let client = Client {
-                world: &world,
-                proxy: proxy.address,
-                chance: chance.fork(),
-            };
-            scope.spawn(move || client.run());
-        }
-        // A panic of the operator must not leave the clients running.
-        let operated = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                operator.act();
-                operator.figures.confirmed = world.checker.lock().confirmed_count();
-                operator.figures.violation = world.violation.lock().clone();
-                let is_late = begun.elapsed().as_secs() >= seconds + PLANTED_SECONDS;
-                let is_due = begun.elapsed().as_secs() >= seconds;
-                if world.is_over() || is_late || (is_due && is_enough(&operator.figures)) {
-                    break;
-                }
-            }
-            operator.look();
+    with_clients(&world, &proxy, &mut chance, || {
+        act_until(&world, seconds, || {
+            operator.act();
+            operator.figures.confirmed = world.checker.lock().confirmed_count();
             operator.figures.violation = world.violation.lock().clone();
-        }));
-        world.is_over.store(true, Ordering::Relaxed);
-        if let Err(panic) = operated {
-            resume_unwind(panic);
-        }
+            is_enough(&operator.figures)
+        });
+        operator.look();
+        operator.figures.violation = world.violation.lock().clone();
     });
     if fake == Fake::Nothing {
         let words = ["verify", "--store", &operator.store];
@@ -282,17 +261,20 @@ impl Operator<'_> {
     }
 }
 
+/// Whether a server makes an account, which nobody uses.
+pub(super) fn works(world: &World, server: &Server) -> bool {
+    let connection = world.remote(server.address()).connect();
+    let token = AuthToken::new([9; 32]);
+    connection.is_ok_and(|connection| connection.create(token, vec![0]).is_ok())
+}
+
 /// Looks at all accounts through each server, while nobody else does anything and without a network
 /// in between.
 pub(super) fn look<'a>(world: &World, servers: impl Iterator<Item = &'a Server>) {
     let _alone = world.exchange.write();
     for server in servers {
         // A server notices by itself that its database is back.
-        until("the server works", || {
-            let connection = world.remote(server.address()).connect();
-            let token = passmate_proto::AuthToken::new([9; 32]);
-            connection.is_ok_and(|connection| connection.create(token, vec![0]).is_ok())
-        });
+        until("the server works", || works(world, server));
         let accounts = world.accounts.read().clone();
         let gone = world.gone.lock().clone();
         for account in accounts.into_iter().chain(gone) {

@@ -9,12 +9,11 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
-use super::load::{End, Gap};
+use super::load::Gap;
 use super::proxy::{Backends, Proxy};
-use super::{CLIENTS, Client, Planted, World, nodes};
+use super::{Planted, World, nodes, with_clients};
 use crate::support::Server;
 
 const SERVERS: usize = 3;
@@ -87,26 +86,13 @@ fn run<T>(rig: &Rig, dir: &Path, act: impl FnOnce(&mut Run<'_>) -> T) -> T {
     *backends.lock() = servers.iter().map(|server| server.address()).collect();
     let proxy = Proxy::start(backends, chance.fork());
     let world = World::new(Planted::Nothing, servers[0].pin);
-    let done = thread::scope(|scope| {
-        let _end = End(&world.is_over);
-        for _ in 0..CLIENTS {
-            let client = Client {
-                world: &world,
-                proxy: proxy.address,
-                chance: chance.fork(),
-            };
-            scope.spawn(move || client.run());
-        }
-        let count = || {
-            assert_eq!(*world.violation.lock(), None);
-            world.checker.lock().confirmed_count()
-        };
+    let done = with_clients(&world, &proxy, &mut chance, || {
         act(&mut Run {
             rig,
             world: &world,
             servers: &servers,
             dir,
-            load: Gap::new(Box::new(count)),
+            load: world.load(),
         })
     });
     for server in servers {
