@@ -56,7 +56,7 @@ impl Daily {
             ),
             write: Figure::new(
                 "20",
-                "`set` through the agent ÷ bare scrypt, 10,000 records",
+                "`new` through the agent ÷ bare scrypt, 10,000 records",
                 "ms",
                 Goal::AtMost(1.2),
             ),

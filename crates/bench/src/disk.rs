@@ -9,6 +9,7 @@ use anyhow::bail;
 use passmate_server::store::{Btoken, Replaced, Revision, Store, StoreUrl};
 
 use crate::accounts::{fill, noise, number};
+use crate::load::seal_anew;
 
 /// Length of the file that is overwritten, in bytes: long enough to spread the writes, short enough
 /// to fill quickly.
@@ -90,9 +91,7 @@ async fn write(store: Store, index: u64, len: usize, until: Instant) -> anyhow::
     let mut btoken = noise(len, index);
     let mut done: u64 = 0;
     while Instant::now() < until {
-        for (place, byte) in btoken.iter_mut().zip(done.to_le_bytes()) {
-            *place = byte ^ 0x55;
-        }
+        seal_anew(&mut btoken);
         let revision = Revision::draw()?;
         let next = Btoken::new(btoken.clone(), revision);
         match store

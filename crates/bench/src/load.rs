@@ -177,11 +177,14 @@ fn connector(ca: &Path) -> anyhow::Result<TlsConnector> {
 async fn client(args: Args, index: u64, tls: TlsConnector, until: Instant) -> (Vec<Duration>, u64) {
     let (mut times, mut failed) = (Vec::new(), 0);
     let mut upload = noise(args.size, index);
-    // Each client has its own accounts, because this does not measure the queue of an account.
+    // Each client has its own accounts, because this does not measure the queue of an account. It
+    // takes them in no order, and other ones in each run, so that all of a large store are used.
     let own = (args.accounts / args.clients).max(1);
+    let first_turn = u64::from(std::process::id()) << 32;
     while Instant::now() < until {
-        let turn = times.len() as u64 + failed;
-        let account = args.first_account + (index + args.clients * (turn % own)) % args.accounts;
+        let turn = first_turn + times.len() as u64 + failed;
+        let place = (turn.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % own;
+        let account = args.first_account + (index + args.clients * place) % args.accounts;
         seal_anew(&mut upload);
         let begun = Instant::now();
         let done = match args.kind {
@@ -202,7 +205,7 @@ async fn client(args: Args, index: u64, tls: TlsConnector, until: Instant) -> (V
 }
 
 /// Changes every byte, as sealing a vault does: a store may compare pages, and write only others.
-fn seal_anew(btoken: &mut [u8]) {
+pub(crate) fn seal_anew(btoken: &mut [u8]) {
     for byte in btoken {
         *byte = byte.wrapping_add(0x5B);
     }
