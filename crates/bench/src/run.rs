@@ -88,6 +88,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         plots: serde_json::Map::new(),
     };
     let begun = Instant::now();
+    // First: a process that starts from a harness which has used much memory starts later.
+    plan.daily()?;
     plan.server_cost()?;
     plan.resumption()?;
     plan.storage()?;
@@ -97,7 +99,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     plan.many_accounts()?;
     plan.vaults()?;
     plan.one_change()?;
-    plan.daily()?;
     plan.nodes()?;
     plan.round_trips()?;
     plan.curves()?;

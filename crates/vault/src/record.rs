@@ -26,7 +26,7 @@ use std::collections::btree_map;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -304,10 +304,38 @@ impl Change {
 }
 
 /// Names a field of a record. A clone shares the name, because a vault has few names and many
-/// changes.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+/// changes. So do all keys of names that most records have, so that two vaults are compared quickly.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(from = "FieldName", into = "FieldName")]
 pub struct FieldKey(Arc<FieldName>);
+
+/// The names that most records have.
+static COMMON: LazyLock<[FieldKey; 7]> = LazyLock::new(|| {
+    let names = [PATH, "user", "password", "url", "notes", "otp", "tags"];
+    names.map(|name| {
+        let domain = match name {
+            PATH => Domain::Meta,
+            _ => Domain::User,
+        };
+        let name = Text::from(name);
+        FieldKey(Arc::new(FieldName { domain, name }))
+    })
+});
+
+impl Ord for FieldKey {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        self.0.cmp(&other.0)
+    }
+}
+
+impl PartialOrd for FieldKey {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// What a [`FieldKey`] consists of.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -328,7 +356,10 @@ impl Deref for FieldKey {
 
 impl From<FieldName> for FieldKey {
     fn from(name: FieldName) -> Self {
-        Self(Arc::new(name))
+        match COMMON.iter().find(|common| *common.0 == name) {
+            Some(common) => common.clone(),
+            None => Self(Arc::new(name)),
+        }
     }
 }
 
@@ -511,6 +542,23 @@ pub(crate) mod work {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_keys_of_a_name_that_most_records_have_are_one() {
+        for (domain, name, is_one) in [
+            (Domain::Meta, PATH, true),
+            (Domain::User, "password", true),
+            (Domain::User, PATH, false),
+            (Domain::Meta, "password", false),
+            (Domain::User, "door", false),
+        ] {
+            let [one, other] = [(); 2].map(|()| FieldKey::new(domain, name));
+            assert_eq!(one, other);
+            assert_eq!(one.cmp(&other), Ordering::Equal);
+            assert_eq!((one.domain, &*one.name.to_string_lossy()), (domain, name));
+            assert_eq!(Arc::ptr_eq(&one.0, &other.0), is_one, "{name}");
+        }
+    }
 
     fn text(text: &str) -> Value {
         Value::Text(text.into())
