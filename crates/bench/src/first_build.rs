@@ -69,7 +69,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let figures = [
         minutes("from a fresh clone to a ready server", 3.0, ready_after),
-        minutes("to both programs", 4.0, both_after),
+        minutes(
+            "to both programs, one command after the other",
+            4.0,
+            both_after,
+        ),
     ];
     println!("{}", table(&figures));
     Ok(())
