@@ -13,8 +13,8 @@ use crate::prompt::time_to;
 use crate::report::{Figure, Goal, median};
 use crate::vault::{Home, bare_scrypt, timed};
 
-/// Runs of one round: quick processes, those that derive a key, and those of which a small difference
-/// to a key derivation is measured.
+/// Runs of one round: quick processes, those that derive a key, and those whose small difference to
+/// a key derivation is measured.
 const QUICK: usize = 21;
 const SLOW: usize = 3;
 const EXACT: usize = 11;

@@ -172,12 +172,8 @@ fn read_regular(path: &Path, flags: i32, len: u64, len_max: u64) -> io::Result<V
     }
     let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(len)).unwrap_or(0));
     // It may grow meanwhile.
-    let limit = if len < len_max {
-        len
-    } else {
-        len_max.saturating_add(1)
-    };
-    file.take(limit).read_to_end(&mut bytes)?;
+    file.take(len.min(len_max.saturating_add(1)))
+        .read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).map_or(true, |len| len > len_max) {
         return Err(too_large());
     }

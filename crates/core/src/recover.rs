@@ -165,7 +165,8 @@ fn explain(location: &VaultLocation, error: SessionError) -> Problem {
     }
 }
 
-/// The newest copy that can be read and begins like a vault; of those that saves leave, before all others.
+/// The newest copy that can be read and begins like a vault. Those that saves leave come before all
+/// others.
 fn best<'a>(location: &VaultLocation, copies: &'a [FoundCopy]) -> Option<&'a FoundCopy> {
     let is_sound = |copy: &&FoundCopy| read_whole(&location.at(&copy.path)).is_ok();
     let is_ours =

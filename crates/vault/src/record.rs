@@ -304,7 +304,7 @@ impl Change {
 }
 
 /// Names a field of a record. A clone shares the name, because a vault has few names and many
-/// changes. So do all keys of names that most records have, so that two vaults are compared quickly.
+/// changes. All keys of a name that most records have share it too, so vaults are compared quickly.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(from = "FieldName", into = "FieldName")]
 pub struct FieldKey(Arc<FieldName>);
