@@ -37,9 +37,14 @@ pub(crate) enum Answer {
     Refused,
 }
 
+/// Makes the location of a vault from its path.
+pub(crate) type Locate = fn(PathBuf) -> VaultLocation;
+
 /// What a command works with.
 pub(crate) struct App {
     pub(crate) location: VaultLocation,
+    /// What `location` was made with, for a process that finds further vaults.
+    pub(crate) locate: Locate,
     pub(crate) ask: Ask,
     pub(crate) out: Output,
     /// The profile, or the vault's path; `None` for the default vault.

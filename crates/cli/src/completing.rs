@@ -20,6 +20,7 @@ use passmate_agent::place::AgentPlace;
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::reference::complete::continuations;
+use passmate_core::session::VaultLocation;
 use passmate_core::settings::keys::{KEYS, Key};
 
 use self::bash::Bash;
@@ -189,7 +190,7 @@ fn vault_of_agent() -> Option<Client> {
         .ignore_errors(true)
         .try_get_matches_from(words.into_iter().take(index))
         .ok()?;
-    let app = gather(&Global::from_arg_matches(&named).ok()?).ok()?;
+    let app = gather(&Global::from_arg_matches(&named).ok()?, VaultLocation::new).ok()?;
     let agent = Agent::connect(&AgentPlace::of_user()?).ok()??;
     agent.vault(app.location.path(), app.sync).ok()
 }

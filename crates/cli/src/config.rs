@@ -7,11 +7,10 @@ use std::path::PathBuf;
 use passmate_core::command::shell_word;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
-use passmate_core::session::VaultLocation;
 use passmate_core::settings::keys::Key;
 use passmate_core::settings::{Color, Settings, default_file, default_vault, profile_vault};
 
-use crate::app::App;
+use crate::app::{App, Locate};
 use crate::output::Output;
 use crate::prompt::{Ask, PassphraseSource};
 use crate::terminal::Terminal;
@@ -169,8 +168,8 @@ fn text_variable(name: &str) -> Result<Option<String>, Problem> {
     variable(name).map(text).transpose()
 }
 
-/// The one [`App`] that commands get.
-pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
+/// The one [`App`] that commands get. `locate` makes the location of its vault from the path.
+pub(crate) fn gather(global: &Global, locate: Locate) -> Result<App, Problem> {
     let settings = Settings::read(global.named_settings().as_deref())?;
     let (path, profile) = vault_path(global, &settings)?;
     let is_default_vault = default_vault().is_ok_and(|default| default == path);
@@ -182,7 +181,8 @@ pub(crate) fn gather(global: &Global) -> Result<App, Problem> {
             None => Some(escape(&path.display().to_string())),
         },
         is_default_vault,
-        location: VaultLocation::new(path),
+        location: locate(path),
+        locate,
         ask: Ask {
             no_input: global.no_input,
             yes: global.yes,

@@ -33,4 +33,4 @@ mod unsaved;
 mod viewer;
 mod wording;
 
-pub use program::main;
+pub use program::{main, main_with};

@@ -1,7 +1,7 @@
 //! From the arguments of this process to one command, and from its result to an exit code.
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,9 +10,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use passmate_core::command::{Command as Line, command};
 use passmate_core::harden::harden;
 use passmate_core::problem::{Problem, ProblemKind};
+use passmate_core::session::VaultLocation;
 use passmate_core::settings::Color;
 
-use crate::app::App;
+use crate::app::{App, Locate};
 use crate::args::{Cli, Command, with_named_alone};
 use crate::clipboard;
 use crate::commands::{
@@ -32,6 +33,13 @@ use crate::tui;
 /// Runs the program on this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
+    main_with(VaultLocation::new)
+}
+
+/// As [`main`], with another way to make the location of a vault from its path: tests of whole
+/// programs have vaults whose key derivation is cheap. No argument and no variable has a say in it.
+#[must_use]
+pub fn main_with(locate: fn(PathBuf) -> VaultLocation) -> ExitCode {
     harden();
     answer_shell(CommandLine {
         whole: Cli::command,
@@ -66,7 +74,7 @@ pub fn main() -> ExitCode {
         };
     }
     delete_leftovers();
-    match execute(&cli) {
+    match execute(&cli, locate) {
         Ok(code) => code,
         Err(code) => code,
     }
@@ -76,21 +84,21 @@ pub fn main() -> ExitCode {
 ///
 /// # Errors
 /// It went wrong.
-fn execute(cli: &Cli) -> Result<ExitCode, ExitCode> {
+fn execute(cli: &Cli, locate: Locate) -> Result<ExitCode, ExitCode> {
     let out = cli.global.output();
     if let Some(done) = cli.command.as_ref().and_then(|command| lock(&out, command)) {
-        if let (Ok(()), Err(problem)) = (&done, gather(&cli.global)) {
+        if let (Ok(()), Err(problem)) = (&done, gather(&cli.global, locate)) {
             warn_of_settings(&out, &problem);
         }
         return end(&out, done.map(|()| ExitCode::SUCCESS));
     }
-    match gather(&cli.global) {
+    match gather(&cli.global, locate) {
         Ok(app) => match &cli.command {
             Some(command) => end(&app.out, run(&app, &cli.global, command)),
             None => end(&app.out, tui::run(&app).map(|()| ExitCode::SUCCESS)),
         },
         Err(problem) => {
-            let done = without_settings(&out, &cli.global, cli.command.as_ref(), problem);
+            let done = without_settings(&out, cli, locate, problem);
             end(&out, done.map(|()| ExitCode::SUCCESS))
         }
     }
@@ -109,8 +117,8 @@ fn lock(out: &Output, command: &Command) -> Option<Result<(), Problem>> {
 /// What can be done although the settings or the environment are at fault.
 fn without_settings(
     out: &Output,
-    global: &Global,
-    command: Option<&Command>,
+    Cli { command, global }: &Cli,
+    locate: Locate,
     problem: Problem,
 ) -> Result<(), Problem> {
     match command {
@@ -120,7 +128,7 @@ fn without_settings(
             warn_of_settings(out, &problem);
             Ok(())
         }
-        Some(Command::Agent(args)) if args.serves() => agent::serve(out),
+        Some(Command::Agent(args)) if args.serves() => agent::serve(out, locate),
         _ => Err(problem),
     }
 }
@@ -209,7 +217,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
             let all = Cli::command();
             let names = all.get_subcommands().filter(|one| !one.is_hide_set());
             let names = names.map(|one| one.get_name().to_owned()).collect();
-            shell::run(app, names, &run_line)
+            shell::run(app, names, &|line| run_line(line, app.locate))
         }
         Command::Completions(args) => completions::run(app, args),
         Command::Man(args) => man::run(args, with_examples(Cli::command())),
@@ -219,7 +227,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
 }
 
 /// Runs a line of the shell, with the options that the shell was started with. Whether it succeeded.
-fn run_line(line: &[String]) -> bool {
+fn run_line(line: &[String], locate: Locate) -> bool {
     let options = std::env::args_os().skip(1);
     let options = options.filter(|word| word != "shell");
     let line = line.iter().map(OsString::from);
@@ -239,7 +247,7 @@ fn run_line(line: &[String]) -> bool {
             refuse(&cli.global.output(), &problem);
             false
         }
-        Some(_) => execute(&cli).is_ok(),
+        Some(_) => execute(&cli, locate).is_ok(),
     }
 }
 

@@ -8,6 +8,9 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use passmate_core::session::{Session, VaultLocation};
+use passmate_vault::Passphrase;
+use passmate_vault::format::container::{Params, container_params};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -73,6 +76,35 @@ impl Drop for Home {
     fn drop(&mut self) {
         let _ = self.command(&["agent", "stop"]).output();
     }
+}
+
+/// However a vault is written, and however cheap it was before.
+#[test]
+fn whatever_the_program_writes_costs_the_standard_to_guess() {
+    let home = Home::new();
+    let file = home.path().join(".local/share/passmate/vault.pmdb");
+    let cost = || container_params(&fs::read(&file).unwrap()).unwrap();
+    let cheap = Params::new(4, 1, 1).unwrap();
+    let make_cheap = || {
+        let folder = file.parent().unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        fs::create_dir(folder).unwrap();
+        let location = VaultLocation::new(&file).with_params(cheap);
+        Session::create(
+            location,
+            Passphrase::from("correct horse battery".to_owned()),
+        )
+        .unwrap();
+        assert_eq!(cost(), cheap);
+    };
+    assert_eq!(cost(), Params::STANDARD);
+    make_cheap();
+    home.with_passphrase(&["new", "web/shop"]);
+    assert_eq!(cost(), Params::STANDARD);
+    make_cheap();
+    home.with_passphrase(&["unlock"]);
+    assert!(home.run(&["new", "web/shop"]).status.success());
+    assert_eq!(cost(), Params::STANDARD);
 }
 
 #[test]

@@ -1,6 +1,20 @@
-//! `passmate`, in the package where tests can find it.
+//! `passmate` for tests: its vaults have a cheap key derivation, and all else is the real program.
 #![forbid(unsafe_code)]
 
-fn main() -> std::process::ExitCode {
-    passmate::main()
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use passmate_core::session::VaultLocation;
+use passmate_vault::format::container::Params;
+
+fn main() -> ExitCode {
+    passmate::main_with(located)
+}
+
+fn located(path: PathBuf) -> VaultLocation {
+    let location = VaultLocation::new(path);
+    match Params::new(4, 1, 1) {
+        Ok(cheap) => location.with_params(cheap),
+        Err(_) => location,
+    }
 }
