@@ -17,6 +17,7 @@ use passmate_core::settings::{ClipboardSettings, Holding, SyncSettings};
 use passmate_core::sync::HeldBack;
 use passmate_core::sync_all::SyncOutcome;
 use passmate_vault::Passphrase;
+use passmate_vault::format::container::Params;
 
 use crate::agent_start::start as start_agent;
 use crate::held;
@@ -37,14 +38,11 @@ pub(crate) enum Answer {
     Refused,
 }
 
-/// Makes the location of a vault from its path.
-pub(crate) type Locate = fn(PathBuf) -> VaultLocation;
-
 /// What a command works with.
 pub(crate) struct App {
     pub(crate) location: VaultLocation,
-    /// What `location` was made with, for a process that finds further vaults.
-    pub(crate) locate: Locate,
+    /// The key derivation of what is written.
+    pub(crate) cost: Params,
     pub(crate) ask: Ask,
     pub(crate) out: Output,
     /// The profile, or the vault's path; `None` for the default vault.

@@ -20,8 +20,8 @@ use passmate_agent::place::AgentPlace;
 use passmate_core::api::VaultApi;
 use passmate_core::escape::escape;
 use passmate_core::reference::complete::continuations;
-use passmate_core::session::VaultLocation;
 use passmate_core::settings::keys::{KEYS, Key};
+use passmate_vault::format::container::Params;
 
 use self::bash::Bash;
 use self::zsh::Zsh;
@@ -190,7 +190,7 @@ fn vault_of_agent() -> Option<Client> {
         .ignore_errors(true)
         .try_get_matches_from(words.into_iter().take(index))
         .ok()?;
-    let app = gather(&Global::from_arg_matches(&named).ok()?, VaultLocation::new).ok()?;
+    let app = gather(&Global::from_arg_matches(&named).ok()?, Params::STANDARD).ok()?;
     let agent = Agent::connect(&AgentPlace::of_user()?).ok()??;
     agent.vault(app.location.path(), app.sync).ok()
 }

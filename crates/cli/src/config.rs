@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use passmate_core::command::shell_word;
 use passmate_core::escape::escape;
 use passmate_core::problem::Problem;
+use passmate_core::session::VaultLocation;
 use passmate_core::settings::keys::Key;
 use passmate_core::settings::{Color, Settings, default_file, default_vault, profile_vault};
+use passmate_vault::format::container::Params;
 
-use crate::app::{App, Locate};
+use crate::app::App;
 use crate::output::Output;
 use crate::prompt::{Ask, PassphraseSource};
 use crate::terminal::Terminal;
@@ -168,8 +170,8 @@ fn text_variable(name: &str) -> Result<Option<String>, Problem> {
     variable(name).map(text).transpose()
 }
 
-/// The one [`App`] that commands get. `locate` makes the location of its vault from the path.
-pub(crate) fn gather(global: &Global, locate: Locate) -> Result<App, Problem> {
+/// The one [`App`] that commands get. What it writes has this key derivation.
+pub(crate) fn gather(global: &Global, cost: Params) -> Result<App, Problem> {
     let settings = Settings::read(global.named_settings().as_deref())?;
     let (path, profile) = vault_path(global, &settings)?;
     let is_default_vault = default_vault().is_ok_and(|default| default == path);
@@ -181,8 +183,8 @@ pub(crate) fn gather(global: &Global, locate: Locate) -> Result<App, Problem> {
             None => Some(escape(&path.display().to_string())),
         },
         is_default_vault,
-        location: locate(path),
-        locate,
+        location: VaultLocation::new(path).with_params(cost),
+        cost,
         ask: Ask {
             no_input: global.no_input,
             yes: global.yes,

@@ -1,7 +1,7 @@
 //! From the arguments of this process to one command, and from its result to an exit code.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use passmate_core::command::{Command as Line, command};
 use passmate_core::harden::harden;
 use passmate_core::problem::{Problem, ProblemKind};
-use passmate_core::session::VaultLocation;
 use passmate_core::settings::Color;
+use passmate_vault::format::container::Params;
 
-use crate::app::{App, Locate};
+use crate::app::App;
 use crate::args::{Cli, Command, with_named_alone};
 use crate::clipboard;
 use crate::commands::{
@@ -33,13 +33,13 @@ use crate::tui;
 /// Runs the program on this process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    main_with(VaultLocation::new)
+    main_with(Params::STANDARD)
 }
 
-/// As [`main`], with another way to make the location of a vault from its path: tests of whole
-/// programs have vaults whose key derivation is cheap. No argument and no variable has a say in it.
+/// As [`main`], with another key derivation for the vaults that it writes: tests of whole programs
+/// have a cheap one. No argument and no variable sets it.
 #[must_use]
-pub fn main_with(locate: fn(PathBuf) -> VaultLocation) -> ExitCode {
+pub fn main_with(cost: Params) -> ExitCode {
     harden();
     answer_shell(CommandLine {
         whole: Cli::command,
@@ -74,7 +74,7 @@ pub fn main_with(locate: fn(PathBuf) -> VaultLocation) -> ExitCode {
         };
     }
     delete_leftovers();
-    match execute(&cli, locate) {
+    match execute(&cli, cost) {
         Ok(code) => code,
         Err(code) => code,
     }
@@ -84,21 +84,21 @@ pub fn main_with(locate: fn(PathBuf) -> VaultLocation) -> ExitCode {
 ///
 /// # Errors
 /// It went wrong.
-fn execute(cli: &Cli, locate: Locate) -> Result<ExitCode, ExitCode> {
+fn execute(cli: &Cli, cost: Params) -> Result<ExitCode, ExitCode> {
     let out = cli.global.output();
     if let Some(done) = cli.command.as_ref().and_then(|command| lock(&out, command)) {
-        if let (Ok(()), Err(problem)) = (&done, gather(&cli.global, locate)) {
+        if let (Ok(()), Err(problem)) = (&done, gather(&cli.global, cost)) {
             warn_of_settings(&out, &problem);
         }
         return end(&out, done.map(|()| ExitCode::SUCCESS));
     }
-    match gather(&cli.global, locate) {
+    match gather(&cli.global, cost) {
         Ok(app) => match &cli.command {
             Some(command) => end(&app.out, run(&app, &cli.global, command)),
             None => end(&app.out, tui::run(&app).map(|()| ExitCode::SUCCESS)),
         },
         Err(problem) => {
-            let done = without_settings(&out, cli, locate, problem);
+            let done = without_settings(&out, cli, cost, problem);
             end(&out, done.map(|()| ExitCode::SUCCESS))
         }
     }
@@ -118,7 +118,7 @@ fn lock(out: &Output, command: &Command) -> Option<Result<(), Problem>> {
 fn without_settings(
     out: &Output,
     Cli { command, global }: &Cli,
-    locate: Locate,
+    cost: Params,
     problem: Problem,
 ) -> Result<(), Problem> {
     match command {
@@ -128,7 +128,7 @@ fn without_settings(
             warn_of_settings(out, &problem);
             Ok(())
         }
-        Some(Command::Agent(args)) if args.serves() => agent::serve(out, locate),
+        Some(Command::Agent(args)) if args.serves() => agent::serve(out, cost),
         _ => Err(problem),
     }
 }
@@ -217,7 +217,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
             let all = Cli::command();
             let names = all.get_subcommands().filter(|one| !one.is_hide_set());
             let names = names.map(|one| one.get_name().to_owned()).collect();
-            shell::run(app, names, &|line| run_line(line, app.locate))
+            shell::run(app, names, &|line| run_line(line, app.cost))
         }
         Command::Completions(args) => completions::run(app, args),
         Command::Man(args) => man::run(args, with_examples(Cli::command())),
@@ -227,7 +227,7 @@ fn run(app: &App, global: &Global, command: &Command) -> Result<ExitCode, Proble
 }
 
 /// Runs a line of the shell, with the options that the shell was started with. Whether it succeeded.
-fn run_line(line: &[String], locate: Locate) -> bool {
+fn run_line(line: &[String], cost: Params) -> bool {
     let options = std::env::args_os().skip(1);
     let options = options.filter(|word| word != "shell");
     let line = line.iter().map(OsString::from);
@@ -247,7 +247,7 @@ fn run_line(line: &[String], locate: Locate) -> bool {
             refuse(&cli.global.output(), &problem);
             false
         }
-        Some(_) => execute(&cli, locate).is_ok(),
+        Some(_) => execute(&cli, cost).is_ok(),
     }
 }
 

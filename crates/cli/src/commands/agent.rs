@@ -14,13 +14,15 @@ use passmate_core::escape::escape;
 use passmate_core::harden::keep_out_of_swap;
 use passmate_core::problem::{Problem, ProblemKind};
 use passmate_core::recover;
+use passmate_core::session::VaultLocation;
 use passmate_core::sync_all::SyncOutcome;
+use passmate_vault::format::container::Params;
 use serde_json::json;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::agent_start::{place, start};
-use crate::app::{App, Locate};
+use crate::app::App;
 use crate::output::Output;
 use crate::prompt::{PassphraseSource, Typing};
 
@@ -111,7 +113,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
         AgentCommand::Status => status(&app.out),
         AgentCommand::Stop => stop(&app.out),
         AgentCommand::Approve => approve(app),
-        AgentCommand::Run => serve(&app.out, app.locate),
+        AgentCommand::Run => serve(&app.out, app.cost),
     }
 }
 
@@ -298,7 +300,7 @@ pub(crate) fn sync_object(sync: &SyncStatus) -> serde_json::Value {
 
 /// Runs the agent in this process. This one has no core dumps and cannot be debugged: see
 /// [`harden`](passmate_core::harden::harden).
-pub(crate) fn serve(out: &Output, locate: Locate) -> Result<(), Problem> {
+pub(crate) fn serve(out: &Output, cost: Params) -> Result<(), Problem> {
     // What a panic says may hold a secret.
     panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
@@ -311,7 +313,7 @@ pub(crate) fn serve(out: &Output, locate: Locate) -> Result<(), Problem> {
     }));
     keep_out_of_swap();
     let place = place()?;
-    let vaults = Vaults::new(locate);
+    let vaults = Vaults::new(move |path| VaultLocation::new(path).with_params(cost));
     let server = Server::bind(&place, vaults, boot_clock)?;
     server.watch_desktop();
     let stopper = server.stopper();

@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::support::PROGRAM;
+
 /// What a command does to records.
 enum Effect {
     /// It changes none.
@@ -166,7 +168,7 @@ impl Home {
     }
 
     fn try_run(&self, args: &[&str], input: &str) -> Output {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_passmate"))
+        let mut child = Command::new(PROGRAM)
             .args(args)
             .current_dir(self.dir.path())
             .env_clear()

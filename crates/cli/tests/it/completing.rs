@@ -2,6 +2,7 @@
 
 use std::process::{Command, Stdio};
 
+use crate::support::PROGRAM;
 use crate::typed::Home;
 
 /// A person with an agent, which ends with them.
@@ -9,7 +10,7 @@ struct Person(Home);
 
 impl Person {
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_passmate"));
+        let mut command = Command::new(PROGRAM);
         command
             .args(args)
             .current_dir(self.0.path())

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Home, answer};
+use crate::support::{Home, PROGRAM, answer};
 
 fn home() -> Home {
     Home::with(&[
@@ -242,7 +242,7 @@ fn git_itself_stores_uses_and_erases_a_login_over_https() {
     let bin = home.path().join("bin");
     fs::create_dir(&bin).unwrap();
     let helper = bin.join("git-credential-passmate");
-    symlink(env!("CARGO_BIN_EXE_passmate"), &helper).unwrap();
+    symlink(PROGRAM, &helper).unwrap();
     let helper = helper.to_str().unwrap().to_owned();
     assert!(run(
         &["config", "--global", "credential.helper", &helper],
@@ -293,11 +293,7 @@ fn docker_itself_logs_in_and_out() {
     };
     let bin = home.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    symlink(
-        env!("CARGO_BIN_EXE_passmate"),
-        bin.join("docker-credential-passmate"),
-    )
-    .unwrap();
+    symlink(PROGRAM, bin.join("docker-credential-passmate")).unwrap();
     home.write(".docker/config.json", r#"{"credsStore":"passmate"}"#);
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let docker = |args: &[&str]| {

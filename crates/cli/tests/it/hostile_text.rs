@@ -14,6 +14,8 @@ use passmate_vault::record::{Change, FieldKey, Stamp, Value};
 use passmate_vault::{Passphrase, RecordId};
 use tempfile::TempDir;
 
+use crate::support::PROGRAM;
+
 /// A name with a C0 and a C1 control character, a delete, a change of direction, a tag, a line feed
 /// and text that looks like an escape.
 const HOSTILE: &str = "x\u{1b}]0;t\u{7}\u{9b}31m\u{7f}\u{202e}\u{e0041}\r\n\\n\u{85}y";
@@ -181,7 +183,7 @@ impl Home {
     /// Each call finds the vault as it was made.
     fn run(&self, args: &[String]) -> Output {
         fs::write(&self.path, &self.vault).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_passmate"))
+        Command::new(PROGRAM)
             .args(args)
             .current_dir(self.dir.path())
             .env_clear()

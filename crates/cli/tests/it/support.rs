@@ -16,6 +16,12 @@ use tempfile::TempDir;
 
 const PASSPHRASE: &str = "correct horse battery";
 
+/// The program, which writes vaults that open quickly if it was built with the feature `cheap-keys`.
+pub(crate) const PROGRAM: &str = match option_env!("CARGO_BIN_EXE_passmate-cheap-keys") {
+    Some(quick) => quick,
+    None => env!("CARGO_BIN_EXE_passmate"),
+};
+
 pub(crate) struct Home {
     dir: TempDir,
 }
@@ -84,7 +90,7 @@ impl Home {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = self.program(env!("CARGO_BIN_EXE_passmate"));
+        let mut command = self.program(PROGRAM);
         command.args(args);
         command
     }

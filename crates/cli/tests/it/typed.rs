@@ -16,7 +16,8 @@ use passmate_vault::format::container::Params;
 use portable_pty::{Child, CommandBuilder, PtySize, native_pty_system};
 use tempfile::TempDir;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_passmate");
+use crate::support::PROGRAM;
+
 const PASSPHRASE: &str = "correct horse battery";
 const ROWS: NonZeroU16 = NonZeroU16::new(24).unwrap();
 const COLUMNS: NonZeroU16 = NonZeroU16::new(80).unwrap();

@@ -4,9 +4,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use crate::support::PROGRAM;
 use crate::typed::{Home, Terminal};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_passmate");
 const PASSPHRASE: &str = "correct horse battery";
 
 /// A vault with a record, and an editor that changes its user after it ran these commands.
