@@ -91,10 +91,11 @@ fn show(
             });
         }
         match steps {
-            Some((done, total)) => {
-                bar.set_length(total);
-                bar.set_position(done);
-            }
+            // Both at once, so that no wrong share is drawn in between.
+            Some((done, total)) => bar.update(|state| {
+                state.set_len(total);
+                state.set_pos(done);
+            }),
             None => bar.tick(),
         }
     }
