@@ -53,10 +53,11 @@ pub(crate) fn derive_scrypt(
     log_n: u8,
     r: u32,
     p: u32,
-) -> Option<Secret<64>> {
+) -> Option<Box<Secret<64>>> {
     let params = scrypt::Params::new(log_n, r, p, 64).ok()?;
-    let mut key = Secret::from_bytes([0; 64]);
-    let derived = scrypt::scrypt(passphrase, salt, &params, key.as_mut());
+    // In one place, so that handing it on leaves no copies.
+    let mut key = Box::new(Secret::from_bytes([0; 64]));
+    let derived = scrypt::scrypt(passphrase, salt, &params, (*key).as_mut());
     wipe_stack();
     derived.ok().map(|()| key)
 }

@@ -142,38 +142,34 @@ impl Params {
             .try_reserve_exact(needed)
             .map_err(|_| ContainerError::NotEnoughMemory)?;
         let Self { log_n, r, p } = self;
-        let derived = derive_scrypt(passphrase.as_bytes(), salt, log_n, r, p)
-            .ok_or(ContainerError::ParamsInvalid { log_n, r, p })?;
-        Ok(Keys::split(&derived))
+        let derived = derive_scrypt(passphrase.as_bytes(), salt, log_n, r, p);
+        let derived = derived.ok_or(ContainerError::ParamsInvalid { log_n, r, p })?;
+        Ok(Keys(derived))
     }
 }
 
 /// The keys of one container. They encrypt once: [`Keys::encrypt`] takes them by value.
-struct Keys {
-    data: Secret<32>,
-    mac: Secret<32>,
-}
+struct Keys(Box<Secret<64>>);
 
 impl Keys {
-    fn split(derived: &Secret<64>) -> Self {
-        let (data, mac) = derived.as_bytes().split_at(32);
-        let half = |bytes: &[u8]| {
-            Secret::from_bytes(bytes.try_into().expect("half of 64 bytes is 32 bytes"))
-        };
-        Self {
-            data: half(data),
-            mac: half(mac),
-        }
+    fn data(&self) -> &[u8; 32] {
+        let half = self.0.as_bytes().first_chunk();
+        half.expect("half of 64 bytes is 32 bytes")
+    }
+
+    fn mac(&self) -> &[u8; 32] {
+        let half = self.0.as_bytes().last_chunk();
+        half.expect("half of 64 bytes is 32 bytes")
     }
 
     /// Completes a container that has its first 64 bytes.
     fn encrypt(self, mut container: Vec<u8>, plaintext: &[u8]) -> Vec<u8> {
-        let header_tag = hmac_sha256(self.mac.as_bytes(), &[&container]);
+        let header_tag = hmac_sha256(self.mac(), &[&container]);
         container.extend_from_slice(&header_tag);
         container.extend_from_slice(plaintext);
         let (_, ciphertext) = container.split_at_mut(HEADER_LEN);
-        apply_aes_ctr(self.data.as_bytes(), ciphertext);
-        let tag = hmac_sha256(self.mac.as_bytes(), &[&container]);
+        apply_aes_ctr(self.data(), ciphertext);
+        let tag = hmac_sha256(self.mac(), &[&container]);
         container.extend_from_slice(&tag);
         container
     }
@@ -331,16 +327,16 @@ pub fn open_container(
     };
     let (summed, rest) = container.split_at_checked(SUMMED_LEN).ok_or(truncated)?;
     let (header_tag, rest) = rest.split_at_checked(TAG_LEN).ok_or(truncated)?;
-    if !is_hmac_sha256(keys.mac.as_bytes(), &[summed], header_tag) {
+    if !is_hmac_sha256(keys.mac(), &[summed], header_tag) {
         return Err(ContainerError::WrongPassphrase);
     }
     let ciphertext_len = rest.len().checked_sub(TAG_LEN).ok_or(truncated)?;
     let (ciphertext, tag) = rest.split_at_checked(ciphertext_len).ok_or(truncated)?;
-    if !is_hmac_sha256(keys.mac.as_bytes(), &[summed, header_tag, ciphertext], tag) {
+    if !is_hmac_sha256(keys.mac(), &[summed, header_tag, ciphertext], tag) {
         return Err(ContainerError::Damaged);
     }
     let mut plaintext = Zeroizing::new(ciphertext.to_vec());
-    apply_aes_ctr(keys.data.as_bytes(), &mut plaintext);
+    apply_aes_ctr(keys.data(), &mut plaintext);
     Ok(plaintext)
 }
 
