@@ -1,5 +1,5 @@
 //! `passmate` for its tests: the vaults that it writes have a cheap key derivation, and all else is
-//! the real program. No package and no installation has it.
+//! the real program. Only a build that asks for the feature `cheap-keys` makes it.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
