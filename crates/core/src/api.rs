@@ -46,7 +46,7 @@ use crate::search::{Match, search};
 use crate::session::Session;
 use crate::share::link::Link;
 use crate::share::qr::wireless_network;
-use crate::shared_folder::{FolderReport, Sealing};
+use crate::shared_folder::{self, FolderReport, Sealing};
 use crate::size;
 use crate::state::State;
 use crate::sync_all::{
@@ -436,6 +436,9 @@ impl VaultApi for Session {
     ) -> Reply<ChangedPassphrase> {
         if let Some(log_n) = log_n {
             check_dearer(log_n, self.params())?;
+            if let Some(folder) = self.folder() {
+                shared_folder::check_price(folder, log_n.params())?;
+            }
         }
         let passphrase = match passphrase {
             Some(passphrase) => passphrase.clone(),

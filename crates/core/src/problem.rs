@@ -466,6 +466,11 @@ impl From<FolderError> for Problem {
                 "to give it one, run `passmate sync leave --folder --delete` and then `passmate sync \
                  setup --folder DIR --new-key`, if no original program takes part",
             ),
+            FolderError::Dearer(_) => (
+                ProblemKind::Usage,
+                "use a folder key, if no original program takes part: `passmate sync leave --folder \
+                 --delete` and then `passmate sync setup --folder DIR --new-key`",
+            ),
             FolderError::NotText(_) => (ProblemKind::Usage, "rename it"),
             FolderError::Io { error, .. } | FolderError::Write { error, .. } => (
                 ProblemKind::File,

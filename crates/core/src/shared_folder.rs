@@ -14,6 +14,7 @@
 mod read;
 mod setup;
 
+pub(crate) use setup::check_price;
 pub use setup::{Sealing, leave_folder, set_up_folder};
 
 use std::io;
@@ -143,6 +144,12 @@ pub enum FolderError {
     /// The copies are under passphrases.
     #[error("the folder {0} has no key: the copies in it are under passphrases")]
     NoKey(String),
+    /// The copies are under passphrases, and this vault costs more to open than theirs.
+    #[error(
+        "the folder {0} has no key: its devices would not open a copy that costs more than the \
+         standard, nor would this one open theirs"
+    )]
+    Dearer(String),
     /// Its path is not UTF-8 text.
     #[error("the path of the folder {} is not text", .0.display())]
     NotText(PathBuf),

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use getrandom::SysRng;
+use passmate_vault::format::container::Params;
 use passmate_vault::format::folder_copy::number_of;
 use passmate_vault::sync::shared_folder::KEY_COPY_SUFFIX;
 use passmate_vault::{FolderKey, SharedFolder};
@@ -92,9 +93,23 @@ pub fn set_up_folder(
         Some(key) => folder.with_key(key),
         None => folder,
     };
+    check_price(&folder, session.params())?;
     session.set_folder(Some(folder));
     session.save()?;
     Ok(())
+}
+
+/// Checks that a vault whose key derivation costs this much may take part: copies under passphrases
+/// are opened at about the standard price only.
+///
+/// # Errors
+/// [`FolderError::Dearer`].
+pub(crate) fn check_price(folder: &SharedFolder, price: Params) -> Result<(), FolderError> {
+    let is_dearer = price.work() > Params::STANDARD.work();
+    match folder.key {
+        None if is_dearer => Err(FolderError::Dearer(folder.path.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// The key of a folder; `None` if the copies are under passphrases.

@@ -17,6 +17,9 @@ use passmate_sync::Content;
 use rand_core::UnwrapErr;
 
 use super::*;
+use crate::answer::Halt;
+use crate::api::VaultApi;
+use crate::log_n::LogN;
 use crate::problem::{Problem, ProblemKind};
 use crate::session::{Session, SessionError, VaultLocation};
 
@@ -389,6 +392,27 @@ fn a_folder_that_is_not_there_is_named_and_made_by_nobody() {
         set_up_folder(&mut one, &shared, "laptop", 7, &Sealing::AsFound),
         Err(FolderError::AlreadySetUp(_))
     ));
+}
+
+/// Under passphrases, no device opens a copy at another price than its own.
+#[test]
+fn a_dearer_vault_needs_a_folder_with_a_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let shared = dir.path().join("shared");
+    fs::create_dir(&shared).unwrap();
+    let mut one = device(&dir, "one", &shared, "a");
+    let log_n = LogN::try_from(18).unwrap();
+    let Err(Halt::Failed(problem)) = VaultApi::change_passphrase(&mut one, None, Some(log_n))
+    else {
+        panic!("the copies are under passphrases");
+    };
+    assert_eq!(problem.kind, ProblemKind::Usage, "{problem:?}");
+    assert!(problem.hint.contains("--new-key"), "{problem:?}");
+    leave_folder(&mut one, true).unwrap();
+    VaultApi::change_passphrase(&mut one, None, Some(log_n)).unwrap();
+    let error = set_up_folder(&mut one, &shared, "one", 7, &Sealing::Passphrases).unwrap_err();
+    assert!(matches!(error, FolderError::Dearer(_)), "{error}");
+    set_up_folder(&mut one, &shared, "one", 7, &Sealing::NewKey).unwrap();
 }
 
 #[test]
