@@ -256,8 +256,11 @@ impl Session {
                 .read()
                 .is_ok_and(|file| fork.stored.is_in(&file))
         {
-            self.document = fork.document;
-            self.stored = fork.stored;
+            self.take(Merged {
+                params: fork.location.params,
+                document: fork.document,
+                stored: fork.stored,
+            });
             self.look = None;
         }
     }
@@ -470,26 +473,22 @@ impl Session {
             read => read?,
         };
         if !self.stored.is_in(&container) {
-            let (document, stored) = match self.document.version {
-                Version::V3 => {
-                    let Merged {
-                        document,
-                        stored,
-                        params,
-                    } = self.merged_with_file()?;
-                    self.location.params = params;
-                    (document, stored)
-                }
+            let merged = match self.document.version {
+                Version::V3 => self.merged_with_file()?,
                 // It is never written here, so there is nothing to merge.
                 Version::Passmate2 => {
                     let plaintext = self.open_again(&container)?;
-                    self.location.keep_cost_of(&container);
                     let document = decode_vault_file(&plaintext).map_err(self.location.codec())?;
-                    let stored = Stored::new(container, &document);
-                    (document, stored)
+                    let mut location = self.location.clone();
+                    location.keep_cost_of(&container);
+                    Merged {
+                        params: location.params,
+                        stored: Stored::new(container, &document),
+                        document,
+                    }
                 }
             };
-            (self.document, self.stored) = (document, stored);
+            self.take(merged);
         }
         self.look = look;
         Ok(())

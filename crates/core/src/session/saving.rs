@@ -55,8 +55,7 @@ impl Session {
     pub(crate) fn hold(&mut self) -> Result<(), SessionError> {
         let lock = self.location.lock()?;
         let merged = self.merged_with_file()?;
-        self.location.params = merged.params;
-        (self.document, self.stored) = (merged.document, merged.stored);
+        self.take(merged);
         self.held = Some(lock);
         Ok(())
     }
@@ -154,7 +153,7 @@ impl Session {
         let merged = self.merged_with_file()?;
         self.location.params = merged.params;
         if merged.stored.has(&merged.document) {
-            (self.document, self.stored) = (merged.document, merged.stored);
+            self.take(merged);
             return Ok(());
         }
         let plaintext = encode_v3(&merged.document)?;
@@ -188,6 +187,17 @@ impl Session {
             None => ContainerKey::derive(&self.passphrase, params, &mut UnwrapErr(SysRng))
                 .map_err(self.location.container()),
         }
+    }
+
+    /// Holds what was read from the file, or saved by a fork, and the price of its key with it.
+    pub(super) fn take(&mut self, merged: Merged) {
+        let Merged {
+            document,
+            stored,
+            params,
+        } = merged;
+        (self.document, self.stored) = (document, stored);
+        self.location.params = self.location.params.or_dearer(params);
     }
 
     /// Merges the file's current content with the session's.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use passmate_vault::format::container::container_params;
 use passmate_vault::{AccountKey, RollCall, Secret, SeenChanges, Shape, SyncKey, Trust};
 
 use super::*;
@@ -135,6 +136,27 @@ fn a_save_without_news_writes_nothing() {
     let mut second = reopen(&dir);
     second.save().unwrap();
     assert_eq!(fs::read(session.path()).unwrap(), before);
+}
+
+/// As the agent holds a vault while a fork of it syncs, and another command makes it dearer.
+#[test]
+fn a_session_that_takes_over_a_fork_keeps_the_price_of_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut held = Session::create(location(&dir), passphrase()).unwrap();
+    let mut fork = held.fork();
+    let dearer = Params::new(6, 8, 1).unwrap();
+    let place = location(&dir).with_params(dearer);
+    let mut other = Session::open(place, passphrase()).unwrap();
+    add(&mut other, "a");
+    other.save().unwrap();
+    add(&mut fork, "b");
+    fork.save().unwrap();
+    held.take_over(fork);
+    add(&mut held, "c");
+    held.save().unwrap();
+    let file = fs::read(held.path()).unwrap();
+    assert_eq!(container_params(&file), Ok(dearer));
+    assert_eq!(paths(&reopen(&dir)), ["a", "b", "c"]);
 }
 
 #[test]
