@@ -71,10 +71,13 @@ pub struct Changed {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct ChangedPassphrase {
     /// Files with history that was cut off, now under the new passphrase.
+    #[serde(serialize_with = "lossy::paths")]
     pub archives: Vec<PathBuf>,
-    /// Such files that are still under another passphrase, and why.
+    /// Such files that may still be under another passphrase, and why.
+    #[serde(serialize_with = "lossy::paths_with")]
     pub left: Vec<(PathBuf, Problem)>,
     /// Other copies beside the vault, which keep the passphrase that they had.
+    #[serde(serialize_with = "lossy::paths")]
     pub copies: Vec<PathBuf>,
     /// How long an unlock takes from now on, but for reading the vault.
     pub unlock: Duration,

@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a writer waits for another one. A save takes less than a second.
+/// How long a writer waits for another one. Most saves take less than a second; a change of the
+/// passphrase derives a key for each file that it encrypts anew.
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 /// Opening a pipe or a device must not block.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -148,7 +149,18 @@ impl Disk for RealDisk {
     }
 
     fn sync_folder(&self, path: &Path) -> io::Result<()> {
-        File::open(path)?.sync_all()
+        match File::open(path)?.sync_all() {
+            // The file system has no such operation: nothing more can be done there.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
+                Ok(())
+            }
+            done => done,
+        }
     }
 }
 

@@ -280,6 +280,10 @@ impl From<SessionError> for Problem {
                 "use it, or name another file with --vault or --profile",
             ),
             SessionError::InUse { .. } => (ProblemKind::InUse, "try again in a moment"),
+            SessionError::Unflushed { .. } => (
+                ProblemKind::File,
+                "check the disk; the vault has the change",
+            ),
             SessionError::Io { error, .. } => match error.kind() {
                 std::io::ErrorKind::StorageFull => (
                     ProblemKind::File,

@@ -61,7 +61,7 @@ pub(crate) fn run(app: &App, args: &Args) -> Result<(), Problem> {
     for (path, error) in &change.left {
         let (path, error) = (escape(&path.display().to_string()), escape(&error.message));
         app.out.warn(&format!(
-            "{path}, which has history of this vault, keeps the passphrase that it had: {error}; \
+            "{path}, which has history of this vault, may keep the passphrase that it had: {error}; \
              delete it, or name it with --vault and run `passmate passwd`"
         ));
     }

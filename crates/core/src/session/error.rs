@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::format::{CodecError, EncodeError};
 
-/// Why a vault could not be opened, changed or saved. The file is unchanged.
+/// Why a vault could not be opened, changed or saved. Unless it [is saved](Self::is_saved), the file
+/// is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The file does not exist.
@@ -59,6 +60,14 @@ pub enum SessionError {
         /// What the system says.
         error: io::Error,
     },
+    /// The vault was saved, but its folder could not be flushed to the disk.
+    #[error("{} is saved, but a power cut now could bring its old content back: {error}", path.display())]
+    Unflushed {
+        /// The vault.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// The container is under another passphrase.
     #[error("wrong passphrase")]
     WrongPassphrase,
@@ -96,4 +105,12 @@ pub enum SessionError {
         /// The vault.
         path: PathBuf,
     },
+}
+
+impl SessionError {
+    /// Whether the file has the new content all the same.
+    #[must_use]
+    pub const fn is_saved(&self) -> bool {
+        matches!(self, Self::Unflushed { .. })
+    }
 }

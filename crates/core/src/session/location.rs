@@ -200,6 +200,22 @@ impl VaultLocation {
         container_params(&header).map_err(self.container())
     }
 
+    /// What became of the file, which was to be replaced by this content: what failed may have been
+    /// the flush after that.
+    pub(super) fn replaced(
+        &self,
+        written: io::Result<()>,
+        content: &[u8],
+    ) -> Result<(), SessionError> {
+        match written {
+            Err(error) if self.read().is_ok_and(|file| file == content) => {
+                let path = self.path.clone();
+                Err(SessionError::Unflushed { path, error })
+            }
+            written => written.map_err(self.io("write")),
+        }
+    }
+
     /// From now on, what is written costs as much to guess as this container, if that is more.
     pub(super) fn keep_cost_of(&mut self, container: &[u8]) {
         if let Ok(found) = container_params(container) {

@@ -23,7 +23,7 @@ use crate::log_n::LogN;
 pub struct PassphraseChange {
     /// Files with history that was cut off, now under the new passphrase.
     pub archives: Vec<PathBuf>,
-    /// Such files that are still under another passphrase, and why.
+    /// Such files that may still be under another passphrase, and why.
     pub left: Vec<(PathBuf, SessionError)>,
     /// How long the derivation of the new key took, as that of each unlock from now on.
     pub unlock: Duration,
@@ -35,8 +35,8 @@ impl Session {
     /// nothing.
     ///
     /// # Errors
-    /// See [`SessionError`]. The vault is still under the old passphrase; the previous copy and the
-    /// archives may be under the new one.
+    /// See [`SessionError`]. Unless it is [`SessionError::Unflushed`], the vault is still under the
+    /// old passphrase; the previous copy and the archives may be under the new one.
     pub fn change_passphrase(
         &mut self,
         passphrase: Passphrase,
@@ -64,7 +64,11 @@ impl Session {
         let key = self.key_for_save();
         change.unlock = begun.elapsed();
         key.and_then(|key| self.write(&lock, key, merged.document, &plaintext, keeps))
-            .inspect_err(|_| (self.passphrase, self.location.params) = (old, old_cost))?;
+            .inspect_err(|error| {
+                if !error.is_saved() {
+                    (self.passphrase, self.location.params) = (old, old_cost);
+                }
+            })?;
         Ok(change)
     }
 
@@ -107,7 +111,7 @@ impl Session {
         };
         location.keep_cost_of(&container);
         let container = location.seal(&plaintext, passphrase)?;
-        disk::overwrite(&*location.disk, &lock, &location.path, &container)
-            .map_err(location.io("write"))
+        let written = disk::overwrite(&*location.disk, &lock, &location.path, &container);
+        location.replaced(written, &container)
     }
 }

@@ -24,7 +24,8 @@ impl Session {
     /// and shared folder as the vault.
     ///
     /// # Errors
-    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
+    /// See [`SessionError`]; the session is as after the last save, and unless it is
+    /// [`SessionError::Unflushed`], so is the file.
     pub fn save(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::New)
     }
@@ -33,7 +34,8 @@ impl Session {
     /// is from before both.
     ///
     /// # Errors
-    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
+    /// See [`SessionError`]; the session is as after the last save, and unless it is
+    /// [`SessionError::Unflushed`], so is the file.
     pub fn save_more(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::Continued)
     }
@@ -42,7 +44,8 @@ impl Session {
     /// either.
     ///
     /// # Errors
-    /// See [`SessionError`]; the file is unchanged, and the session is as after the last save.
+    /// See [`SessionError`]; the session is as after the last save, and unless it is
+    /// [`SessionError::Unflushed`], so is the file.
     pub(crate) fn save_purge(&mut self) -> Result<(), SessionError> {
         self.save_as(SaveKind::Purge)
     }
@@ -338,7 +341,10 @@ impl Session {
                 disk::replace_both(&**disk, lock, path, &container, &previous)
             }
         };
-        written.map_err(self.location.io("write"))?;
+        let flushed = match self.location.replaced(written, &container) {
+            Err(error) if !error.is_saved() => return Err(error),
+            flushed => flushed,
+        };
         self.stored = Stored::new(container, &document);
         self.document = document;
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -346,7 +352,7 @@ impl Session {
             passphrase: self.passphrase.clone(),
             stored: self.stored.clone(),
         });
-        Ok(())
+        flushed
     }
 }
 
