@@ -438,8 +438,10 @@ impl Agent {
             }
             Call::Audit { rules } => answer!(call_beside, |vault| vault.audit(&rules)),
             Call::Change { change, consent } => {
-                let reply = self.change(vault, settings, pass, &change, &consent, client)?;
+                let (reply, told) = self.change(vault, settings, pass, &change, &consent, client);
+                // It is made, even if the client has gone since.
                 self.log_use(vault, agreed, &reply);
+                told?;
                 done(client, reply)
             }
             Call::PreviewImport { format, imported } => {
@@ -499,6 +501,7 @@ impl Agent {
     }
 
     /// Changes records. The sync after it, if the client waits for one, keeps no other call waiting.
+    /// Also returns whether the client could be told that the change is saved.
     fn change(
         &self,
         vault: &Path,
@@ -507,23 +510,22 @@ impl Agent {
         change: &Edit,
         consent: &Consent,
         client: &ClientStream,
-    ) -> io::Result<Reply<Changed>> {
+    ) -> (Reply<Changed>, io::Result<()>) {
         let now = || self.now();
         let alone = SyncSettings {
             auto: false,
             ..settings.clone()
         };
-        let mut sent = Ok(());
+        let mut told = Ok(());
         let change = |vault: &mut Session| {
             VaultApi::change(vault, change, consent, &mut |edited| {
-                sent = client.tell(&Told::Saved(edited));
+                told = client.tell(&Told::Saved(edited));
             })
         };
         let reply = self.vaults.call(vault, alone, now, pass.checked(change));
-        sent?;
         let mut changed = match reply {
             Ok(changed) if changed.edited.changes > 0 => changed,
-            reply => return Ok(reply),
+            reply => return (reply, told),
         };
         if settings.auto {
             let sync = |vault: &mut Session| Ok(sync_after_change(vault));
@@ -535,7 +537,7 @@ impl Agent {
             self.vaults.note_change(vault, self.now());
             self.wake();
         }
-        Ok(Ok(changed))
+        (Ok(changed), told)
     }
 
     /// Starts the syncs that are due, until the agent ends.

@@ -310,7 +310,15 @@ pub(crate) fn write_frame(stream: &mut impl Write, value: &impl Serialize) -> io
 pub(crate) fn read_len(stream: &mut impl Read) -> io::Result<Option<usize>> {
     let mut len = [0; 4];
     let [first, rest @ ..] = &mut len;
-    if stream.read(std::slice::from_mut(first))? == 0 {
+    let first = std::slice::from_mut(first);
+    let count = loop {
+        // A signal, such as that of Ctrl-C or of `fg`, ends a read and not the frame.
+        match stream.read(first) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    if count == 0 {
         return Ok(None);
     }
     stream.read_exact(rest)?;
@@ -384,6 +392,9 @@ impl Flavor for Frame {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -410,8 +421,33 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_ends_no_frame() {
+        /// Each byte comes after a signal.
+        struct Interrupted<'a>(&'a [u8], bool);
+        impl Read for Interrupted<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.1 = !self.1;
+                match self.1 {
+                    true => Err(io::ErrorKind::Interrupted.into()),
+                    false => self.0.read(buffer.get_mut(..1).unwrap_or_default()),
+                }
+            }
+        }
+        let mut bytes = Vec::new();
+        write_frame(&mut bytes, &"text").unwrap();
+        let mut stream = Interrupted(&bytes, false);
+        let len = read_len(&mut stream).unwrap().unwrap();
+        assert_eq!(read_frame::<String>(&mut stream, len).unwrap(), "text");
+        assert!(read_len(&mut stream).unwrap().is_none());
+    }
+
+    #[test]
     fn what_is_told_is_read_as_an_answer() {
-        let edited = Edited::default();
+        let edited = Edited {
+            // A file beside the vault has such a name.
+            archives: vec![OsStr::from_bytes(b"vault.pmdb.\xff").into()],
+            ..Edited::default()
+        };
         let told = |told: &Told<'_>| {
             let mut bytes = Vec::new();
             write_frame(&mut bytes, told).unwrap();

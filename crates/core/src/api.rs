@@ -36,6 +36,7 @@ use crate::generate::site::SiteRule;
 use crate::history::{self, HistoryEntry};
 use crate::leak::scan::{SecretValue, secret_values};
 use crate::log_n::LogN;
+use crate::lossy;
 use crate::memory::memory_available;
 use crate::naming::continuations;
 use crate::otp::{Code, Otp};

@@ -23,6 +23,7 @@ use crate::history::{
     At, PurgeScope, check_new_path, check_parts, purged_changes, restore_field, revert_record,
     undelete,
 };
+use crate::lossy;
 use crate::otp::{CountedCode, IMPORT_MIGRATION, Otp, OtpError};
 use crate::problem::Problem;
 use crate::records::{find, get};
@@ -206,6 +207,7 @@ pub struct Edited {
     pub stays_elsewhere: bool,
     /// After a purge: files beside the vault that it does not reach: with a history that was cut
     /// off, or other copies.
+    #[serde(serialize_with = "lossy::paths")]
     pub archives: Vec<PathBuf>,
     /// The paths of the records that were made, moved, restored or deleted; the new ones, if they
     /// have new ones.

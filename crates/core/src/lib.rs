@@ -30,6 +30,7 @@ pub mod history;
 pub mod import;
 pub mod leak;
 pub mod log_n;
+mod lossy;
 mod memory;
 mod naming;
 pub mod net;
