@@ -1,8 +1,9 @@
 //! The agent's side of the socket: a thread listens, one serves each client, one watches the time,
 //! and one starts the syncs of the background, each in a thread of its own. The rules are:
 //!  - only processes of this user are served;
-//!  - the number of clients, the length of a frame and the time that it may take are bounded;
-//!  - whatever a client sends, it harms no other.
+//!  - the number of clients, the length of a frame and the time between its parts are bounded;
+//!  - a client that sends nonsense, stalls or ends harms no other. One that means harm could end this
+//!    process anyway, because it has the same user.
 
 mod client_stream;
 mod guarding;

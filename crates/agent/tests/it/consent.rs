@@ -288,6 +288,45 @@ fn no_other_call_gives_a_guarded_record_away() {
 }
 
 #[test]
+fn a_change_whose_client_has_gone_is_logged() {
+    let agent = agent_with_guarded();
+    let set = |value: &str| Edit::Set {
+        path: "web/bank".to_owned(),
+        field: "password".to_owned(),
+        value: value.to_owned().into(),
+    };
+    let change = |vault: &mut Client| vault.change(&set("three"), &Consent::none(), &mut |_| {});
+    assert!(with_answer(&agent, Decision::ForAWhile, change).0.is_ok());
+    let count = || agent.vault().uses().unwrap().entries.len();
+    let before = count();
+    let lock = fs::File::create(agent.path().with_extension("pmdb.lock")).unwrap();
+    // A client may break off before its request is sent.
+    let is_logged = (0..10).any(|number| {
+        // The save waits for the lock, so that the client has gone before it can be told.
+        lock.lock().unwrap();
+        let client = agent.connect();
+        let mut vault = client
+            .vault(&agent.path(), SyncSettings::default())
+            .unwrap();
+        let breaker = vault.breaker().unwrap();
+        thread::scope(|scope| {
+            let edit = set(&format!("value {number}"));
+            let call = scope.spawn(move || vault.change(&edit, &Consent::none(), &mut |_| {}));
+            thread::sleep(Duration::from_millis(300));
+            breaker.break_off();
+            assert!(call.join().unwrap().is_err());
+        });
+        lock.unlock().unwrap();
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) && count() == before {
+            thread::sleep(Duration::from_millis(20));
+        }
+        count() > before
+    });
+    assert!(is_logged);
+}
+
+#[test]
 fn each_use_is_in_the_log_of_this_device() {
     let agent = agent_with_guarded();
     let (reply, _) = with_answer(&agent, Decision::Refused, |vault| vault.record("web/bank"));
