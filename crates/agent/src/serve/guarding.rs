@@ -236,15 +236,7 @@ impl Agent {
             let window = self.vaults.window(caller.vault);
             agreed = self.consents.ask(used, window, self.now(), asking, is_gone);
         }
-        let time = SystemTime::now().duration_since(UNIX_EPOCH);
-        let entry = UseEntry {
-            time: time.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(0)),
-            what,
-            records,
-            by: caller.peer.to_string(),
-            reason: caller.reason.clone(),
-            allowed: agreed.is_ok(),
-        };
+        let entry = entry(caller, what, records, agreed.is_ok());
         match agreed {
             Ok(()) => Ok(AgreedUse { entry, used }),
             Err(problem) => {
@@ -364,6 +356,19 @@ impl Agent {
     }
 }
 
+/// What the log says of a use.
+fn entry(caller: &Caller<'_>, what: String, records: Vec<String>, allowed: bool) -> UseEntry {
+    let time = SystemTime::now().duration_since(UNIX_EPOCH);
+    UseEntry {
+        time: time.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(0)),
+        what,
+        records,
+        by: caller.peer.to_string(),
+        reason: caller.reason.clone(),
+        allowed,
+    }
+}
+
 /// Decides about the keys of SSH. What a program on another machine asks for is refused.
 pub(super) struct Approving<'a> {
     pub(super) agent: &'a Agent,
@@ -374,15 +379,18 @@ pub(super) struct Approving<'a> {
 impl Approver for Approving<'_> {
     fn approves(&self, used: &approver::Use) -> bool {
         let Self { agent, stream } = self;
+        let from_elsewhere = "it came from another machine";
         let caller = Caller {
             peer: &used.peer,
             vault: &used.vault,
-            reason: None,
+            reason: used.is_forwarded.then(|| from_elsewhere.to_owned()),
         };
         let records = vec![used.record.clone()];
         let guarded = used.guarded.iter().cloned().collect();
         let what = used.purpose.text();
         if used.is_forwarded {
+            let refused = entry(&caller, what, records, false);
+            agent.vaults.log(&used.vault, &refused);
             return false;
         }
         let agreed = agent.agree(

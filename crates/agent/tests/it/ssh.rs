@@ -300,6 +300,15 @@ fn ssh_itself_logs_in_with_a_key_of_the_vault() {
     );
     let forwarded = agent.ssh("ssh", &[&["-A"], &args[..], &[&inner]].concat());
     assert_eq!(said(&forwarded), "2\n", "{forwarded:?}");
+    let uses = agent.vault().uses().unwrap().entries;
+    let (refused, allowed): (Vec<_>, Vec<_>) = uses.iter().partition(|entry| !entry.allowed);
+    assert!(!allowed.is_empty() && !refused.is_empty(), "{uses:?}");
+    let reason = Some("it came from another machine");
+    assert!(
+        refused
+            .iter()
+            .all(|entry| entry.reason.as_deref() == reason)
+    );
     agent.connect().lock(None).unwrap();
     assert!(
         !agent
