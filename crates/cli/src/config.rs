@@ -52,8 +52,9 @@ pub(crate) struct Global {
     /// Never contact a server; a shared folder is still synced
     #[arg(long, global = true, overrides_with = "offline")]
     pub(crate) offline: bool,
-    /// Answer yes to every question but two: that of `sync --replace-remote`, and whether a sync may
-    /// take the guard from a record
+    /// Answer yes to questions, except: `sync --replace-remote`, whether a sync may take the guard
+    /// from a record, the pin of an unknown server, and what `sync rotate` or `sync upgrade` holds
+    /// back
     #[arg(long, global = true, overrides_with = "yes")]
     pub(crate) yes: bool,
     /// Why the command needs a record, for the person who is asked whether it may have it
