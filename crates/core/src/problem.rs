@@ -543,8 +543,9 @@ impl From<RemoteError> for Problem {
             ),
             RemoteError::CreateRefused => (
                 ProblemKind::Refused,
-                "it may be full or closed to new accounts: ask its operator; if it is \
-                 invite-only, `passmate sync setup HOST --request` shows this device's code",
+                "it may be full or closed to new accounts: ask its operator to open a seat \
+                 (`passmate-server invite open --seats 1 --for 1h`); for a first setup, `passmate \
+                 sync setup HOST --request` shows this device's code",
             ),
             RemoteError::TooLarge { .. } => (
                 ProblemKind::TooLarge,

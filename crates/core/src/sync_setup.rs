@@ -357,13 +357,19 @@ pub(crate) fn rotate(
     let mut env = SystemEnv::default();
     let result = client(session, &mut server, &mut env).rotate(reason, keep_since, &options);
     if let Err(SyncError::Remote(error @ RemoteError::CreateRefused)) = &result {
-        return Err(Problem::new(
-            ProblemKind::Refused,
-            error.to_string(),
-            "nothing was changed; it may be full, or admit only invited devices: ask its operator \
-             to open a seat (`passmate-server invite open --seats 1 --for 1h`), and try again",
-        )
-        .into());
+        let hint = match reason {
+            Reason::Loss => {
+                "nothing is read from the old account any more, but it is still there: ask the \
+                 operator to open a seat (`passmate-server invite open --seats 1 --for 1h`); the \
+                 next `passmate sync` goes on"
+            }
+            Reason::Renewal => {
+                "nothing was changed; it may be full, or admit only invited devices: ask its \
+                 operator to open a seat (`passmate-server invite open --seats 1 --for 1h`), and \
+                 try again"
+            }
+        };
+        return Err(Problem::new(ProblemKind::Refused, error.to_string(), hint).into());
     }
     concluded(session, result)
 }

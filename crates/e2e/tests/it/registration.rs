@@ -59,6 +59,33 @@ fn open_admits_new_accounts_and_closed_admits_none() {
     assert_eq!(second.run(&["show", "web/bank", "user"]).ok(), "bob\n");
 }
 
+/// A rotation makes an account, which an invite-only server admits when its operator opens a seat.
+#[test]
+fn a_loss_on_a_server_that_admits_nobody_is_dealt_with_once_a_seat_is_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = start(&dir, "open");
+    let home = home_with_record();
+    set_up(&home, &server, &[]).ok();
+    let key = home.run(&["sync", "key"]).ok();
+    let address = server.address().to_string();
+    server.stop();
+    let _server = Server::start_with(
+        dir.path(),
+        &["--listen", &address, "--registration", "invite"],
+    );
+    let said = home.run(&["sync", "rotate", "--lost", "--yes"]);
+    assert!(said.err.contains("it is still there"), "{said:?}");
+    assert!(said.err.contains("invite open --seats 1"), "{said:?}");
+    said.failed(22);
+    let said = home.run(&["sync"]);
+    assert!(said.err.contains("invite open --seats 1"), "{said:?}");
+    said.failed(22);
+    let seat = ["invite", "open", "--seats", "1", "--for", "1h"];
+    operate(dir.path(), &seat).ok();
+    home.run(&["sync"]).ok();
+    assert_ne!(home.run(&["sync", "key"]).ok(), key);
+}
+
 #[test]
 fn a_code_admits_a_device_once() {
     let dir = tempfile::tempdir().unwrap();
