@@ -150,27 +150,25 @@ fn a_client_that_takes_nothing_is_cut() {
     });
     // The btoken is longer than the socket buffers of both sides.
     let account = running.create(&vec![1; 32 << 20]);
-    let mut client = running.greeted(1);
-    client.send(&update(account, TOKEN));
-    std::thread::sleep(SHORT * 6);
-    let mut all = Vec::new();
-    let error = std::iter::repeat_with(|| {
-        let mut chunk = [0; 65536];
-        client
-            .read(&mut chunk)
-            .map(|len| all.extend_from_slice(&chunk[..len]))
-    })
-    .find_map(Result::err)
-    .unwrap();
-    assert_ne!(
-        error.kind(),
-        std::io::ErrorKind::WouldBlock,
-        "the server still waits for the client"
-    );
-    assert!(
-        all.len() < 32 << 20,
-        "the whole btoken fitted into the buffers"
-    );
+    // A busy machine may begin to send late, and notice the silence later.
+    let is_cut = (0..6).any(|doubled| {
+        let mut client = running.greeted(1);
+        client.send(&update(account, TOKEN));
+        std::thread::sleep(SHORT * 6 * (1 << doubled));
+        let mut all = 0;
+        let error = std::iter::repeat_with(|| {
+            let mut chunk = [0; 65536];
+            client.read(&mut chunk).map(|len| all += len)
+        });
+        let error = error.take(1 << 20).find_map(Result::err).unwrap();
+        assert_ne!(
+            error.kind(),
+            std::io::ErrorKind::WouldBlock,
+            "the server still waits for the client"
+        );
+        all < 32 << 20
+    });
+    assert!(is_cut, "the whole btoken came although nobody took it");
 }
 
 #[test]
