@@ -347,7 +347,6 @@ impl World {
     }
 
     async fn create(&self, source: &str, btoken: Vec<u8>) -> io::Result<()> {
-        // Two creates with one auth token would want the same account number.
         let mut auth_token = [0; 32];
         getrandom::fill(&mut auth_token).map_err(io::Error::other)?;
         let action = ClientAction::Create {

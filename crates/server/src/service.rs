@@ -336,7 +336,7 @@ impl Service {
         }
         let auth = AuthHash::of(&auth_token);
         let accounts_max = self.0.accounts_max.load(Ordering::Relaxed);
-        let account = self.free_number(&auth).await?;
+        let account = self.free_number().await?;
         let btoken = under_new_revision(btoken)?.holding(lease);
         let created = self
             .0
@@ -351,15 +351,10 @@ impl Service {
         }
     }
 
-    /// A number that no account has: that of the auth token, or else a random one. So a server that
-    /// lost its accounts gives the same number again to a device that makes its account anew, and
-    /// the other devices of the account go on with the key that they have.
-    async fn free_number(&self, auth: &AuthHash) -> Result<AccountNumber, Refusal> {
-        if let Some(account) = auth.account_number()
-            && self.0.store.read_head(*account.as_bytes()).await?.is_none()
-        {
-            return Ok(account);
-        }
+    /// A random number that no account has. It does not follow from the auth token: whoever stole
+    /// the key of an account could otherwise make it anew after its owner deleted it, and its other
+    /// devices would find it.
+    async fn free_number(&self) -> Result<AccountNumber, Refusal> {
         loop {
             if let Some(account) = make_account_number()?
                 && self.0.store.read_head(*account.as_bytes()).await?.is_none()

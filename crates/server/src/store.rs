@@ -69,9 +69,6 @@ pub use url::{BadStoreUrl, StoreUrl};
 #[derive(Debug)]
 pub struct Committed(());
 
-/// Separates the hash of an account's number from all others.
-const NUMBER_LABEL: &[u8] = b"passmate account number";
-
 /// SHA-256 of an auth token.
 ///
 /// The server stores the hash and never the token, so that a stolen database gives no write access
@@ -89,16 +86,6 @@ impl AuthHash {
     #[must_use]
     pub fn of(token: &AuthToken) -> Self {
         Self(Sha256::digest(token.as_bytes()).into())
-    }
-
-    /// The number that an account with this auth token gets if it is free: the first 8 bytes of the
-    /// SHA-256 of [`NUMBER_LABEL`] and the hash. Auth tokens are random, so it is too for everybody
-    /// who does not know the token.
-    pub(crate) fn account_number(&self) -> Option<AccountNumber> {
-        let digest = Sha256::new_with_prefix(NUMBER_LABEL)
-            .chain_update(self.0)
-            .finalize();
-        AccountNumber::from_bytes(*digest.first_chunk()?)
     }
 
     /// The request code that names this hash.

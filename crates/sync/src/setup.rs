@@ -156,8 +156,8 @@ impl SyncClient<'_> {
     }
 
     /// Makes the account of a vault anew on a server that lost it, with the key that it had, and
-    /// syncs the two. If the server gives the same number again, as ours does, all other devices
-    /// go on with the key that they have; else they have to join with the new one.
+    /// syncs the two. If the server gives the same number again, all other devices go on with the
+    /// key that they have; else, as with ours, they have to join with the new one.
     ///
     /// # Errors
     /// [`SyncError::AccountExists`] if the server knows the account; see [`SyncError`] for the

@@ -64,8 +64,7 @@ pub struct Cloud {
     /// How many btokens came whole.
     pub uploads: usize,
     pub shown: Option<Pin>,
-    /// The number of a new account follows from its auth token while that number is free, as on
-    /// our own server.
+    /// The number of a new account follows from its auth token while that number is free.
     pub derives_numbers: bool,
 }
 
