@@ -2,8 +2,8 @@
 //! and one starts the syncs of the background, each in a thread of its own. The rules are:
 //!  - only processes of this user are served;
 //!  - the number of clients, the length of a frame and the time between its parts are bounded;
-//!  - a client that sends nonsense, stalls or ends harms no other. One that means harm could end this
-//!    process anyway, because it has the same user.
+//!  - a client that sends nonsense, stalls or ends harms no other. One that means harm could end
+//!    this process anyway, because it has the same user.
 
 mod client_stream;
 mod guarding;

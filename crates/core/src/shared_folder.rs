@@ -146,8 +146,8 @@ pub enum FolderError {
     NoKey(String),
     /// The copies are under passphrases, and this vault costs more to open than theirs.
     #[error(
-        "the folder {0} has no key: its devices would not open a copy that costs more than the \
-         standard, nor would this one open theirs"
+        "the folder {0} has no key, and a dearer vault does not open the copies there: they cost \
+         less to open than it does"
     )]
     Dearer(String),
     /// Its path is not UTF-8 text.

@@ -15,8 +15,8 @@ use crate::report::plain;
 ///
 /// With --log-n, each unlock of this file takes more memory and time from then on, and so does each
 /// guess of somebody who has it; an empty passphrase keeps the present one. It cannot be taken back,
-/// and other devices keep their own price. A vault that uses a shared folder without a key cannot
-/// have another price than they have.
+/// and other devices keep their own price. A vault that uses a shared folder without a key cannot be
+/// made dearer: it would not open the copies of the others.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// log2 of scrypt's N: 18, 19 or 20; a vault has 17 (128 MiB), and each step doubles memory and

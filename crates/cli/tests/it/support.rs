@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 const PASSPHRASE: &str = "correct horse battery";
 
-/// The program, which writes vaults that open quickly if it was built with the feature `cheap-keys`.
+/// The program. The one that the feature `cheap-keys` makes writes vaults that open quickly.
 pub(crate) const PROGRAM: &str = match option_env!("CARGO_BIN_EXE_passmate-cheap-keys") {
     Some(quick) => quick,
     None => env!("CARGO_BIN_EXE_passmate"),

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use passmate_vault::format::container::ContainerError;
 use passmate_vault::format::{CodecError, EncodeError};
 
-/// Why a vault could not be opened, changed or saved. Unless it [is saved](Self::is_saved), the file
-/// is unchanged.
+/// Why a vault could not be opened, changed or saved. The file is unchanged, unless it
+/// [is saved](Self::is_saved).
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The file does not exist.

@@ -100,7 +100,7 @@ pub fn set_up_folder(
 }
 
 /// Checks that a vault whose key derivation costs this much may take part: copies under passphrases
-/// are opened at about the standard price only.
+/// that cost less than it are not opened, and all programs write them at the standard price.
 ///
 /// # Errors
 /// [`FolderError::Dearer`].

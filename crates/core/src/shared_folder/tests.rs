@@ -394,7 +394,7 @@ fn a_folder_that_is_not_there_is_named_and_made_by_nobody() {
     ));
 }
 
-/// Under passphrases, no device opens a copy at another price than its own.
+/// Under passphrases, no device opens a copy that costs less than its own.
 #[test]
 fn a_dearer_vault_needs_a_folder_with_a_key() {
     let dir = tempfile::tempdir().unwrap();

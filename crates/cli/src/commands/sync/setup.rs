@@ -46,9 +46,8 @@ pub(super) struct Args {
     /// a link names server and pin too; with --folder the folder's key; `-` is standard input
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
-    /// Store this vault anew on its server, which lost its data, in a new account; the other devices
-    /// join it with its new key. A server that gives the account its number again lets them go on as
-    /// they are
+    /// Store this vault anew on its server, which lost its data, in a new account. The other devices
+    /// join it with its new key, unless the server gives it the number that it had
     #[arg(long, conflicts_with_all = ["server", "folder", "key_file", "request"])]
     again: bool,
     /// Create this device's key and print the code by which the operator of an invite-only server
